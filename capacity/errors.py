@@ -1,0 +1,90 @@
+"""Every way the service says no: one constant each, and one sentence.
+
+- `Close`: why a WebSocket was closed. The code tells the client what to do (docs/protocol.md): 1012 and 1013 reconnect,
+  4401 fetch a new token, everything else stop.
+- `ErrorCode`: the `code` of an `error` message and of an HTTP problem detail.
+- `Refused`: a request that the rules refuse; nothing was changed. The edge turns it into an answer.
+- `Unavailable`: the store cannot be used at the moment; whether the change happened is not known.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Close(NamedTuple):
+    """A WebSocket close: the code on the wire and its one-word reason (RFC 6455, section 7.4)."""
+
+    code: int
+    reason: str
+
+
+LEFT = Close(1000, "left")
+PROTOCOL_ERROR = Close(1002, "protocol_error")
+BAD_DATA = Close(1007, "bad_data")
+BAD_MESSAGE = Close(1008, "bad_message")
+TOO_BIG = Close(1009, "too_big")
+RESTARTING = Close(1012, "restarting")
+OVERLOADED = Close(1013, "overloaded")
+UNAVAILABLE = Close(1013, "unavailable")
+UNAUTHORIZED = Close(4401, "unauthorized")
+TOKEN_EXPIRED = Close(4401, "token_expired")
+INVALID_ID = Close(4401, "invalid_id")
+UNKNOWN_ACCOUNT = Close(4404, "unknown_account")
+REPLACED = Close(4409, "replaced")
+ENDED = Close(4410, "ended")
+RATE_LIMITED = Close(4429, "rate_limited")
+
+
+class ErrorCode(StrEnum):
+    """What was refused. The text after each is the default `message` (and the `title` of the problem)."""
+
+    message: str
+
+    def __new__(cls, value: str, message: str = "") -> ErrorCode:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.message = message
+        return member
+
+    INVALID_ID = "invalid_id", "The id must be 1 to 128 of A-Z a-z 0-9 _ . : @ - and not . or .. alone."
+    NOT_ALLOWED = "not_allowed", "Only a host may do this."
+    NOTHING_HELD = "nothing_held", "No seat is held for you; wait for a refresh message."
+    NOT_SEATED = "not_seated", "Only a seated attendee gets a seat pass."
+    CONCURRENT_SESSIONS_REACHED = (
+        "concurrent_sessions_reached",
+        "The account has as many rooms open as its plan allows; end one, or add concurrent sessions.",
+    )
+    TOKEN_EXPIRED = "token_expired", "The token has expired; fetch a new one."
+    UNAVAILABLE = "unavailable", "The service cannot reach its store; seats are kept, try again shortly."
+    UNAUTHORIZED = "unauthorized", "A valid token is needed: Authorization: Bearer <token>."
+    FORBIDDEN = "forbidden", "The token does not allow this."
+    NOT_FOUND = "not_found", "There is nothing at this address."
+    METHOD_NOT_ALLOWED = "method_not_allowed", "This address does not take that method."
+    UNKNOWN_ACCOUNT = "unknown_account", "No plan-changed event has named this account yet."
+    UNKNOWN_PARTICIPANT = "unknown_participant", "This participant has no seat and no place in this room."
+    NO_REPORT = "no_report", "The room was never opened, or its report is older than 30 days."
+    MALFORMED = "malformed", "The request could not be read."
+    INVALID_SIGNATURE = "invalid_signature", "The webhook signature does not match, or its timestamp is off."
+    SUBJECT_MISMATCH = "subject_mismatch", "subject and data.account name different accounts."
+    TOO_LARGE = "too_large", "The request body is too large."
+    OVERLOADED = "overloaded", "Too many requests at once; try again after the time in Retry-After."
+    FOREIGN_ORIGIN = "foreign_origin", "This origin is not allowed to connect."
+
+
+class Refused(Exception):
+    """The rules refuse this; nothing was changed. `detail` says what came and what to do, if the code does not."""
+
+    def __init__(self, code: ErrorCode, detail: str | None = None) -> None:
+        super().__init__(detail or code.message)
+        self.code = code
+        self.detail = detail or code.message
+
+
+class Unavailable(Exception):
+    """The store cannot be used: connection lost, timed out, read-only, loading, out of memory, cluster down."""
+
+
+class SettingError(Exception):
+    """A setting that cannot work. `str()` is the one line that the start prints before it exits with code 2."""

@@ -1,0 +1,100 @@
+"""What CAPACITY_REDIS_URL may say, taken apart. Only the form is checked here; `store.redis` connects.
+
+redis://[user:password@]host[:port][/db][?option=…]     rediss:// the same over TLS
+unix://[user:password@]/path/of/socket[?db=…]
+redis+sentinel://[user:password@]h1[:p],h2[:p]/NAME[?option=…]     26379 is the default port
+redis+cluster://[user:password@]h1[:p],h2[:p][?option=…]
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+Scheme = Literal["redis", "rediss", "unix", "redis+sentinel", "redis+cluster"]
+
+_DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379, "redis+cluster": 6379}
+_NODE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?")
+
+
+class RedisAddress(msgspec.Struct, frozen=True):
+    """One parsed URL. `nodes` are (host, port) without brackets; `path` only for unix, `master` only for Sentinel."""
+
+    scheme: Scheme
+    nodes: tuple[tuple[str, int], ...] = ()
+    path: str | None = None
+    master: str | None = None
+    username: str | None = None
+    password: str | None = None
+    db: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        where = self.path or ",".join(f"{host}:{port}" for host, port in self.nodes)
+        return f"RedisAddress({self.scheme}://{where}/{self.master or self.db})"
+
+    __str__ = __repr__
+
+
+def parse(url: str) -> RedisAddress:
+    """Take the URL apart. Raises ValueError that says in a few words, without the URL itself, what is wrong with it."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in (*_DEFAULT_PORTS, "unix"):
+        raise ValueError("the scheme is none of redis, rediss, unix, redis+sentinel, redis+cluster")
+    if re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise ValueError("there is white space in it")
+    if "#" in rest:
+        raise ValueError("there is a # in it (write %23 for one in a password)")
+    parts = urlsplit("//" + rest)
+    userinfo, at, hosts = parts.netloc.rpartition("@")
+    username, _, password = userinfo.partition(":")
+    options = tuple(parse_qsl(parts.query, keep_blank_values=True))
+    path = unquote(parts.path)
+    common = {
+        "scheme": cast(Scheme, scheme),
+        "username": unquote(username) or None if at else None,
+        "password": unquote(password) or None if at else None,
+    }
+    if scheme == "unix":
+        if hosts or len(path) < 2 or path.endswith("/"):
+            raise ValueError("after unix:// comes the absolute path of a socket: unix:///run/valkey.sock")
+        db = _database(dict(options).get("db", ""))
+        return msgspec.convert({**common, "path": path, "db": db, "options": _without_db(options)}, RedisAddress)
+    nodes = tuple(_node(text, _DEFAULT_PORTS[scheme]) for text in hosts.split(","))
+    name = path.removeprefix("/")
+    if scheme == "redis+sentinel":
+        if not name or "/" in name:
+            raise ValueError("after the hosts comes / and the name of the master: redis+sentinel://h1:p,h2:p/NAME")
+        found = {**common, "nodes": nodes, "master": name, "db": _database(dict(options).get("db", ""))}
+        return msgspec.convert({**found, "options": _without_db(options)}, RedisAddress)
+    if scheme == "redis+cluster":
+        if name or dict(options).get("db", "0") != "0":
+            raise ValueError("a cluster has database 0 alone")
+        return msgspec.convert({**common, "nodes": nodes, "options": _without_db(options)}, RedisAddress)
+    if len(nodes) > 1:
+        raise ValueError("several hosts need redis+sentinel:// or redis+cluster://")
+    db = _database(name or dict(options).get("db", ""))
+    return msgspec.convert({**common, "nodes": nodes, "db": db, "options": _without_db(options)}, RedisAddress)
+
+
+def _node(text: str, default_port: int) -> tuple[str, int]:
+    matched = _NODE.fullmatch(text)
+    if matched is None:
+        raise ValueError("a host is missing or is not written host:port")
+    port = int(matched["port"] or default_port)
+    if not 1 <= port <= 65535:
+        raise ValueError("a port is not between 1 and 65535")
+    return matched["host"].strip("[]"), port
+
+
+def _database(text: str) -> int:
+    if text and not re.fullmatch(r"[0-9]{1,5}", text):
+        raise ValueError("the database is not a number")
+    return int(text or 0)
+
+
+def _without_db(options: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(option for option in options if option[0] != "db")

@@ -1,0 +1,114 @@
+"""The only place that spells a key. The data model, schema 1:
+
+The hash tag is the account, so that a room, its line and the account's limits change in one script; `{billing}` holds what
+billing writes and `{hubs}` what hub processes say of themselves. The kind stands before the id, so that no id can imitate another key.
+All instants are ms since the epoch.
+
+Of an account, without TTL (`capacity:1:{ACCOUNT}:…`)
+    account          hash    plan, seats, sessions, version, time, entry, source; written by apply.lua and restore.lua
+    open             zset    open rooms; score = when the room ends for idleness, +inf while somebody is there
+    event:ID         string  verdict of an event id, 7 days; ID is a digest of source and id
+    feed             channel Changes of the account: the limit, near-full notices, upgrade requests
+
+Of a room (`capacity:1:{ACCOUNT}:room:KIND:ROOM`), written by the room's scripts alone; 24 hours while not started, without TTL
+while open, gone (state: the ended time, report: 30 days) after the end
+    state            hash    state, seat_limit, revision, epoch, sequence, peak, told (0, 1 near full, 2 full), opened_at, ended_at,
+                             ended_reason, idle_at, settling_at, cause and cause_told (an allotment in pieces)
+    people           hash    participant → LEASE[@SINCE]: everybody with a seat, a held seat or a place. LEASE is HUB.CONNECTION while
+                             connected, `-` or `-UNTIL` while away (UNTIL: when the place is lost); SINCE: waiting since
+    line             zset    everybody waiting without a held seat; score = order of arrival
+    ready            zset    those of them who are connected; same scores
+    holds            zset    everybody with a held seat; score = held until
+    seat_away        zset    everybody away with a seat; score = when the seat is lost
+    line_away        zset    everybody of `line` who is away; score = when the place is lost
+    hubs             hash    hubs that may act on the room → their number of host connections
+    operations       hash    hub → the id and answer of its last operation, for a repetition
+    met              hash    participant → s (had a seat), w (waits for the first time), t (gave up), x (put out, seldom sx)
+    report           hash    opened_at, ended_at, peak, joined, turned_away, barred, limit_changes, waited, w:SECONDS (histogram)
+    feed             channel every Change of the room, in order of revision
+
+Whoever is in `people` and neither in `line` nor in `holds` has a seat; so the counts are differences of cardinalities and cannot drift.
+
+Of the hubs (`capacity:1:{hubs}:…`)
+    beats            hash    hub → counter; whose counter stands still for the lease is dead
+    rooms:HUB        set     "ACCOUNT ROOM" of every room that the hub watches, written before it acts on the room
+    pass-key         string  the private key that signs seat passes
+
+Of billing (`capacity:1:{billing}:…`)
+    plan-changes             stream  events, field `event`; trimmed after 7 days
+    plan-changes:rejected    stream  what could not be applied: `event`, `reason`
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+PREFIX = "capacity:1:"
+PLAN_CHANGES = PREFIX + "{billing}:plan-changes"
+REJECTED = PREFIX + "{billing}:plan-changes:rejected"
+BEATS = PREFIX + "{hubs}:beats"
+
+ROOM_KINDS = (
+    "state",
+    "people",
+    "line",
+    "ready",
+    "holds",
+    "seat_away",
+    "line_away",
+    "hubs",
+    "operations",
+    "met",
+    "report",
+)
+
+
+class RoomName(NamedTuple):
+    """A room is named by its account and its own id."""
+
+    account: str
+    room: str
+
+
+def account_key(account: str) -> str:
+    """Return the key of the account's hash."""
+    return f"{PREFIX}{{{account}}}:account"
+
+
+def open_rooms(account: str) -> str:
+    """Return the key of the account's open rooms."""
+    return f"{PREFIX}{{{account}}}:open"
+
+
+def account_feed(account: str) -> str:
+    """Return the account's channel."""
+    return f"{PREFIX}{{{account}}}:feed"
+
+
+def room_key(name: RoomName, kind: str) -> str:
+    """Return one key of a room; `kind` as in the module's docstring."""
+    return f"{PREFIX}{{{name.account}}}:room:{kind}:{name.room}"
+
+
+def room_keys(name: RoomName) -> tuple[str, ...]:
+    """Return the KEYS of every room script, in the order in which `_prelude.lua` names them."""
+    account = name.account
+    return (
+        account_key(account),
+        open_rooms(account),
+        *(room_key(name, kind) for kind in ROOM_KINDS),
+        room_key(name, "feed"),
+        account_feed(account),
+    )
+
+
+def event_key(account: str, source: str, id: str) -> str:
+    """Return the key that remembers an event id of a source; the id is free text, so its digest stands in the key."""
+    digest = hashlib.blake2b(f"{source}\0{id}".encode(), digest_size=16).hexdigest()
+    return f"{PREFIX}{{{account}}}:event:{digest}"
+
+
+def hub_rooms(hub: str) -> str:
+    """Return the key of the rooms that a hub watches."""
+    return f"{PREFIX}{{hubs}}:rooms:{hub}"

@@ -1,0 +1,475 @@
+-- What every room script shares. A script is this file with the verb's file behind it.
+--
+-- KEYS    as `keys.room_keys` gives them, the same for every verb; the last two are channels
+-- ARGV[1] the context, JSON: room, operation (id of this call), hub (who calls, '' for none), now (ms; absent: the server's clock),
+--         grace_ms place_ms hold_ms idle_ms ended_ms, near and clear (shares of the seat limit in millionths)
+-- ARGV[2…] the verb's own
+-- Reply   JSON: status (ok, unknown_account, fenced, ended), room (a snapshot), and the verb's own
+--
+-- Each call does first what is due (lapse, sync, allot), then the verb, then settle: allot again, notices, publication. So the
+-- invariants hold at the end of every call, whoever made it: occupied ≤ seat limit except after the limit was lowered, and nobody
+-- connected waits while a seat is free (except for the pieces of a large allotment, which every following call goes on with).
+
+local ACCOUNT, OPEN, STATE, PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET, REPORT, FEED, ACCOUNT_FEED =
+    unpack(KEYS)
+local PIECE = 200 -- the most participants that one call moves at a time: keeps a script under a few ms
+local DAY_MS = 86400000
+local PROVISIONAL = {STATE, PEOPLE, LINE, READY, LINE_AWAY, HUBS, OPERATIONS, MET, REPORT}
+local LEVELS = {'near_full', 'full'}
+
+local call = redis.call
+local context = cjson.decode(ARGV[1])
+local hub = context.hub
+
+local now = context.now
+if not now then
+    local time = call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local room      -- the fields of STATE, as numbers and strings
+local seats     -- the account's seat limit
+local sessions  -- how many rooms the account may have open
+local changed = false
+local change = {offers = {}, expired = {}, replaced = {}, put_out = {}}
+local raised = false
+
+local function number(text)
+    return tonumber(text or '0')
+end
+
+-- ---- counts, all from cardinalities
+
+local function occupied()
+    return call('HLEN', PEOPLE) - call('ZCARD', LINE)
+end
+
+local function free()
+    return math.max(0, room.seat_limit - occupied())
+end
+
+-- Seats that may be given now: none before the room is open, and none to newcomers while hubs still re-assert who was there.
+local function to_give()
+    if room.state ~= 'open' or now < room.settling_at then
+        return 0
+    end
+    return free()
+end
+
+local function snapshot()
+    local people, line, held, away =
+        call('HLEN', PEOPLE), call('ZCARD', LINE), call('ZCARD', HOLDS), call('ZCARD', SEAT_AWAY)
+    return {
+        epoch = room.epoch, revision = room.revision, at = now, state = room.state, seat_limit = room.seat_limit,
+        seated = people - line - held - away, away = away, held = held, waiting = line, peak = room.peak, told = room.told,
+        ended_reason = room.ended_reason, more = room.cause ~= nil or nil,
+    }
+end
+
+-- ---- a participant's record
+
+-- lease (nil while away), until when the place is kept while away (0 for a seat), since when they wait
+local function record(participant)
+    local text = call('HGET', PEOPLE, participant)
+    if not text then
+        return nil
+    end
+    local lease, since = string.match(text, '^([^@]*)@?(%d*)$')
+    local away = string.sub(lease, 1, 1) == '-'
+    return {
+        lease = not away and lease or nil,
+        place_until = away and number(lease ~= '-' and string.sub(lease, 2) or nil) or 0,
+        since = tonumber(since),
+    }
+end
+
+local function write(participant, lease, since)
+    call('HSET', PEOPLE, participant, since and (lease .. '@' .. string.format('%.0f', since)) or lease)
+    changed = true
+end
+
+-- ---- the report
+
+local function waited(since)
+    local seconds = math.floor(math.max(0, now - math.max(since, room.opened_at)) / 1000)
+    if seconds > 600 then -- exact to a second for ten minutes, to ten seconds for longer
+        seconds = math.min(seconds - seconds % 10, 86400)
+    end
+    call('HINCRBY', REPORT, 'waited', 1)
+    call('HINCRBY', REPORT, 'w:' .. seconds, 1)
+end
+
+local function meet(participant, first)
+    local met = call('HGET', MET, participant)
+    if met == 't' then
+        call('HINCRBY', REPORT, 'turned_away', -1)
+    end
+    if first == 's' and met ~= 's' then
+        call('HINCRBY', REPORT, 'joined', 1)
+        call('HSET', MET, participant, 's')
+    elseif first == 'w' and met ~= 's' then
+        call('HSET', MET, participant, 'w')
+    end
+end
+
+-- Left the line without a seat. Before the doors open nobody is turned away.
+local function give_up(participant)
+    if call('HGET', MET, participant) ~= 'w' then
+        return
+    end
+    if room.state == 'open' then
+        call('HSET', MET, participant, 't')
+        call('HINCRBY', REPORT, 'turned_away', 1)
+    else
+        call('HDEL', MET, participant)
+    end
+end
+
+-- ---- moves
+
+local function seat(participant, lease, since)
+    write(participant, lease)
+    if since then
+        waited(since)
+    end
+    meet(participant, 's')
+end
+
+local function line_up(participant, lease, since, sequence)
+    if not sequence then
+        room.sequence = room.sequence + 1
+        sequence = room.sequence
+    end
+    call('ZADD', LINE, sequence, participant)
+    if lease then
+        write(participant, lease, since)
+        call('ZADD', READY, sequence, participant)
+    end
+    changed = true
+end
+
+-- Out of the room, wherever they stood in it.
+local function forget(participant)
+    call('HDEL', PEOPLE, participant)
+    call('ZREM', SEAT_AWAY, participant)
+    local waiting = call('ZREM', LINE, participant)
+    if waiting == 1 then
+        call('ZREM', READY, participant)
+        call('ZREM', LINE_AWAY, participant)
+        change.moved = true
+    end
+    local held = call('ZREM', HOLDS, participant)
+    if waiting + held > 0 then
+        give_up(participant)
+    end
+    changed = true
+end
+
+local function finish(reason, at)
+    if room.opened_at > 0 then
+        local counts = call('HMGET', REPORT, 'joined', 'turned_away', 'barred')
+        local hoping = call('HLEN', MET) - number(counts[1]) - number(counts[2]) - number(counts[3])
+        call('HINCRBY', REPORT, 'turned_away', hoping)
+        call('HSET', REPORT, 'ended_at', at, 'peak', room.peak)
+        call('PEXPIRE', REPORT, 30 * DAY_MS)
+    end
+    call('ZREM', OPEN, context.room)
+    call('UNLINK', PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET)
+    room.state, room.ended_at, room.ended_reason = 'ended', at, reason
+    room.told, room.idle_at, room.cause, room.cause_told, room.settling_at = 0, 0, nil, nil, 0
+    change.ended = reason
+    changed = true
+end
+
+-- Refuses with a reason, or opens and returns nil.
+local function begin()
+    local others = call('ZCOUNT', OPEN, '(' .. string.format('%.0f', now), '+inf')
+    if call('ZSCORE', OPEN, context.room) then
+        others = others - 1
+    end
+    if others >= sessions then
+        return 'concurrent_sessions_reached'
+    end
+    if room.state == 'ended' then
+        call('DEL', REPORT)
+    end
+    room.state, room.opened_at, room.ended_at, room.ended_reason = 'open', now, 0, nil
+    room.seat_limit, room.peak, room.told, room.idle_at = seats, 0, 0, 0
+    call('HSET', REPORT, 'opened_at', now)
+    call('ZADD', OPEN, '+inf', context.room)
+    for _, key in ipairs(PROVISIONAL) do
+        call('PERSIST', key)
+    end
+    room.cause, room.cause_told = 'room_opened', math.min(to_give(), call('ZCARD', READY))
+    change.opened = true
+    changed = true
+end
+
+-- ---- what is due at every call
+
+local function due(key)
+    return call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, PIECE)
+end
+
+local function lapse()
+    if room.state == 'ended' then
+        return
+    end
+    for _, participant in ipairs(due(SEAT_AWAY)) do
+        forget(participant)
+    end
+    for _, participant in ipairs(due(LINE_AWAY)) do
+        forget(participant)
+    end
+    for _, participant in ipairs(due(HOLDS)) do
+        local known = record(participant)
+        if known.lease or known.place_until > now then
+            call('ZREM', HOLDS, participant)
+            line_up(participant)
+            if known.lease then
+                call('ZADD', READY, room.sequence, participant)
+                table.insert(change.expired, participant)
+            else
+                call('ZADD', LINE_AWAY, known.place_until, participant)
+            end
+        else
+            forget(participant)
+        end
+    end
+    if room.state == 'open' and room.idle_at > 0 and room.idle_at <= now then
+        finish('idle', room.idle_at)
+    end
+end
+
+-- The account's limit is the room's; a room learns of a change at its next call, which the plan change itself makes.
+local function sync()
+    if room.state == 'ended' or room.seat_limit == seats then
+        return
+    end
+    change.previous = room.seat_limit
+    raised = seats > room.seat_limit
+    room.seat_limit = seats
+    if room.state == 'open' then
+        call('HINCRBY', REPORT, 'limit_changes', 1)
+        if raised then
+            room.cause, room.cause_told = 'seat_limit_raised', math.min(to_give(), call('ZCARD', READY))
+        end
+    end
+    changed = true
+end
+
+-- A seat for each of the first in line who are connected, at most PIECE a call; what is left over is remembered with its cause.
+local function allot()
+    local due_now = math.min(to_give(), call('ZCARD', READY))
+    if due_now == 0 then
+        if room.cause and now >= room.settling_at then
+            room.cause, room.cause_told = nil, nil
+            changed = true
+        end
+        return
+    end
+    local told = math.max(room.cause_told or 0, due_now)
+    local offer = {
+        reason = room.cause or 'seat_freed', told = told,
+        held_until = now + context.hold_ms, participants = {},
+    }
+    local popped = call('ZPOPMIN', READY, math.min(due_now, PIECE))
+    local holds = {}
+    for i = 1, #popped, 2 do
+        table.insert(offer.participants, popped[i])
+        table.insert(holds, offer.held_until)
+        table.insert(holds, popped[i])
+    end
+    call('ZREM', LINE, unpack(offer.participants))
+    call('ZADD', HOLDS, unpack(holds))
+    table.insert(change.offers, offer)
+    if #offer.participants < due_now then
+        room.cause, room.cause_told = offer.reason, told
+    else
+        room.cause, room.cause_told = nil, nil
+    end
+    change.moved = true
+    changed = true
+end
+
+-- ---- near full: told once per crossing, of the room as it will be when the allotment under way is done
+
+local function ceil_share(millionths)
+    return math.floor((millionths * room.seat_limit + 999999) / 1000000)
+end
+
+local function notice()
+    if room.state ~= 'open' then
+        return
+    end
+    local coming = math.min(to_give(), call('ZCARD', READY))
+    local taken, waiting = occupied() + coming, call('ZCARD', LINE) - coming
+    local level = 0
+    if taken >= room.seat_limit then
+        level = (room.seat_limit > 0 or waiting > 0) and 2 or 0
+    elseif taken >= math.max(1, ceil_share(context.near)) then
+        level = 1
+    end
+    local tell = level > room.told
+    if raised and room.told > 0 then
+        tell = level > 0
+        change.cleared = level == 0 or nil
+        room.told = level
+    elseif tell then
+        room.told = level
+    elseif room.told > 0 and taken < ceil_share(context.clear) then
+        change.cleared = true
+        room.told = 0
+    end
+    if tell then
+        change.near = {level = LEVELS[level], occupied = taken, waiting = waiting, seat_limit = room.seat_limit}
+    end
+    if tell or change.cleared then
+        changed = true
+    end
+end
+
+-- ---- the frame of every call
+
+local FIELDS = {
+    'state', 'seat_limit', 'revision', 'epoch', 'sequence', 'peak', 'told', 'opened_at', 'ended_at', 'ended_reason', 'idle_at',
+    'settling_at', 'cause', 'cause_told',
+}
+
+local function read()
+    local fields = call('HMGET', STATE, unpack(FIELDS))
+    local found = fields[1]
+    room = {
+        state = found or 'not_started', seat_limit = found and number(fields[2]) or seats, revision = number(fields[3]),
+        epoch = fields[4] or context.operation, sequence = number(fields[5]), peak = number(fields[6]), told = number(fields[7]),
+        opened_at = number(fields[8]), ended_at = number(fields[9]), ended_reason = fields[10] or nil, idle_at = number(fields[11]),
+        settling_at = number(fields[12]), cause = fields[13] or nil, cause_told = tonumber(fields[14] or nil),
+    }
+    return found
+end
+
+local function save()
+    local text = {}
+    for _, field in ipairs(FIELDS) do
+        local value = room[field]
+        if value ~= nil then
+            table.insert(text, field)
+            table.insert(text, type(value) == 'number' and string.format('%.0f', value) or value)
+        end
+    end
+    call('HSET', STATE, unpack(text))
+    for _, field in ipairs({'ended_reason', 'cause', 'cause_told'}) do
+        if room[field] == nil then
+            call('HDEL', STATE, field)
+        end
+    end
+end
+
+-- Returns a reply if the call ends here: an unknown account, a hub that may not act, an answer given before.
+-- `registered`: the verb acts for connections of the calling hub, which must be one of the room's.
+local function enter(registered)
+    local account = call('HMGET', ACCOUNT, 'seats', 'sessions')
+    if not account[1] then
+        return cjson.encode({status = 'unknown_account'})
+    end
+    seats, sessions = tonumber(account[1]), tonumber(account[2] or '1')
+    read()
+    if registered then
+        local answered = call('HGET', OPERATIONS, hub)
+        if answered and string.sub(answered, 1, #context.operation + 1) == context.operation .. ' ' then
+            return string.sub(answered, #context.operation + 2)
+        end
+        if room.state ~= 'ended' and call('HEXISTS', HUBS, hub) == 0 then
+            return cjson.encode({status = 'fenced'})
+        end
+    end
+    lapse()
+    sync()
+    allot()
+end
+
+local function empty()
+    if call('HLEN', PEOPLE) > 0 then
+        return false
+    end
+    for _, hosts in ipairs(call('HVALS', HUBS)) do
+        if number(hosts) > 0 then
+            return false
+        end
+    end
+    return true
+end
+
+local function settle()
+    allot()
+    notice()
+    if room.state == 'open' then
+        local seated = occupied() - call('ZCARD', HOLDS) - call('ZCARD', SEAT_AWAY)
+        if seated > room.peak then
+            room.peak = seated
+            changed = true
+        end
+        local idle = empty()
+        if idle and room.idle_at == 0 then
+            room.idle_at = now + context.idle_ms
+            call('ZADD', OPEN, room.idle_at, context.room)
+            changed = true
+        elseif not idle and room.idle_at > 0 then
+            room.idle_at = 0
+            call('ZADD', OPEN, '+inf', context.room)
+            changed = true
+        end
+    end
+    local stale = room.state == 'not_started' and not changed and call('HLEN', PEOPLE) > 0 and call('PTTL', STATE) < DAY_MS - 3600000
+    if changed then
+        room.revision = room.revision + 1
+        save()
+    end
+    if room.state == 'ended' and changed then
+        call('PEXPIRE', STATE, context.ended_ms)
+    elseif room.state == 'not_started' and (changed or stale) then
+        for _, key in ipairs(PROVISIONAL) do
+            call('PEXPIRE', key, DAY_MS)
+        end
+    end
+    local shown = snapshot()
+    if changed then
+        local message = {}
+        for field, value in pairs(shown) do
+            message[field] = value
+        end
+        for field, value in pairs(change) do
+            if type(value) ~= 'table' or next(value) then -- cjson writes an empty table as an object
+                message[field] = value
+            end
+        end
+        call('SPUBLISH', FEED, cjson.encode(message))
+        if change.near then
+            local near = change.near
+            call('SPUBLISH', ACCOUNT_FEED, cjson.encode({
+                near = near, room = context.room,
+            }))
+        end
+    end
+    return shown
+end
+
+-- Settles and returns the reply. `results` is the verb's own, a function of the settled room or a list; an answer to a
+-- registered hub is kept until its next operation, so that a repetition gets the same.
+local function answer(results, registered)
+    local reply = {status = room.state == 'ended' and 'ended' or 'ok', room = settle()}
+    if type(results) == 'function' then
+        results = results()
+    end
+    if results and next(results) then
+        reply.results = results
+    end
+    local text = cjson.encode(reply)
+    if registered and room.state ~= 'ended' then
+        call('HSET', OPERATIONS, hub, context.operation .. ' ' .. text)
+        if room.state == 'not_started' then
+            call('PEXPIRE', OPERATIONS, DAY_MS)
+        end
+    end
+    return text
+end

@@ -1,0 +1,54 @@
+#!lua
+-- Applies a plan-changed event to its account. The rooms follow at their next call; the feed tells the hubs to make it.
+-- KEYS[1]   the account   KEYS[2] the event's id, remembered for 7 days   KEYS[3] the account's channel
+-- ARGV[1]   now in ms, or '' for the server's clock (unused but for symmetry of tests)
+-- ARGV[2]   plan   ARGV[3] seats   ARGV[4] concurrent sessions or ''   ARGV[5] version or ''   ARGV[6] time in ms
+-- ARGV[7]   entry id in the stream   ARGV[8] who speaks: events or desk
+-- Reply     applied · duplicate · stale · managed_by_desk
+local WEEK_MS = 604800000
+local call = redis.call
+local plan, seats, sessions, version, time, entry, source = unpack(ARGV, 2)
+
+-- Whether one stream entry id stands before another.
+local function before(left, right)
+    local left_ms, left_seq = string.match(left, '^(%d+)-(%d+)$')
+    local right_ms, right_seq = string.match(right, '^(%d+)-(%d+)$')
+    if not left_ms or not right_ms then
+        return false
+    end
+    if left_ms ~= right_ms then
+        return tonumber(left_ms) < tonumber(right_ms)
+    end
+    return tonumber(left_seq) < tonumber(right_seq)
+end
+
+local known = call('HMGET', KEYS[1], 'seats', 'sessions', 'version', 'time', 'entry', 'source')
+if known[6] == 'desk' and source ~= 'desk' then
+    return 'managed_by_desk'
+end
+if call('EXISTS', KEYS[2]) == 1 then
+    return 'duplicate'
+end
+local stale = false
+if known[1] then
+    if version ~= '' then
+        stale = known[3] and tonumber(version) <= tonumber(known[3]) or false
+    else
+        stale = tonumber(time) < tonumber(known[4]) or (tonumber(time) == tonumber(known[4]) and before(entry, known[5]))
+    end
+end
+if stale then
+    call('SET', KEYS[2], 'stale', 'PX', WEEK_MS)
+    return 'stale'
+end
+if known[4] and tonumber(known[4]) > tonumber(time) then
+    time = known[4]
+end
+call('HSET', KEYS[1], 'plan', plan, 'seats', seats, 'time', time, 'entry', entry, 'source', source,
+    'sessions', sessions ~= '' and sessions or known[2] or '1')
+if version ~= '' then
+    call('HSET', KEYS[1], 'version', version)
+end
+call('SET', KEYS[2], 'applied', 'PX', WEEK_MS)
+call('SPUBLISH', KEYS[3], cjson.encode({plan = plan, seat_limit = tonumber(seats)}))
+return 'applied'

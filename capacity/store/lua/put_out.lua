@@ -1,0 +1,27 @@
+#!lua flags=allow-oom
+-- Puts a participant out and keeps them out until the room starts afresh. Twice is once.
+-- ARGV[2]   the participant
+local reply = enter(false)
+if reply then
+    return reply
+end
+if room.state ~= 'ended' then
+    local participant = ARGV[2]
+    if record(participant) then
+        forget(participant)
+        change.put_out = {participant}
+    end
+    local met = call('HGET', MET, participant)
+    if met == 't' then
+        call('HINCRBY', REPORT, 'turned_away', -1)
+    end
+    if met == 's' then
+        call('HSET', MET, participant, 'sx')
+        changed = true
+    elseif met ~= 'x' and met ~= 'sx' then
+        call('HSET', MET, participant, 'x')
+        call('HINCRBY', REPORT, 'barred', 1)
+        changed = true
+    end
+end
+return answer()

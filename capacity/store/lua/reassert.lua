@@ -1,0 +1,76 @@
+#!lua
+-- A hub that was fenced, or whose store lost data, says who is connected to it and what they had.
+-- ARGV[2…]  participant, lease, what they had (seated, held, waiting), their sequence or 0 (order of arrival), for each
+-- results   for each: ["seated"] · ["waiting", position, sequence, lost] (lost: 1 if a seat was) · ["held", held_until] · ["replaced"] · ["put_out"]
+local reply = enter(true)
+if reply then
+    return reply
+end
+if room.state == 'ended' then
+    return answer()
+end
+local settling = now < room.settling_at
+
+local function again(participant, lease, had, sequence)
+    local met = call('HGET', MET, participant)
+    if met == 'x' or met == 'sx' then
+        return 'put_out'
+    end
+    local known = record(participant)
+    if known then
+        if known.lease and known.lease ~= lease then
+            return 'replaced'
+        end
+        if not known.lease then
+            call('ZREM', SEAT_AWAY, participant)
+            if call('ZREM', LINE_AWAY, participant) == 1 then
+                call('ZADD', READY, call('ZSCORE', LINE, participant), participant)
+            end
+            write(participant, lease, known.since)
+        end
+        return 'known'
+    end
+    if had == 'seated' and (settling or (to_give() > 0 and call('ZCARD', READY) == 0)) then
+        seat(participant, lease)
+        return 'known'
+    end
+    meet(participant, 'w')
+    if had == 'held' and settling then
+        write(participant, lease, now)
+        call('ZADD', HOLDS, now + context.hold_ms, participant)
+        return 'known'
+    end
+    if had == 'waiting' and sequence > 0 then
+        room.sequence = math.max(room.sequence, sequence)
+        line_up(participant, lease, now, sequence)
+        return 'known'
+    end
+    local first = call('ZRANGE', LINE, 0, 0, 'WITHSCORES')
+    line_up(participant, lease, now, math.min(tonumber(first[2] or '1'), 1) - 1)
+    return 'lost'
+end
+
+local came = {}
+for i = 2, #ARGV, 4 do
+    table.insert(came, {ARGV[i], again(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))})
+end
+return answer(function()
+    local results = {}
+    for i, pair in ipairs(came) do
+        local participant, word = pair[1], pair[2]
+        if word == 'known' or word == 'lost' then
+            local sequence = call('ZSCORE', LINE, participant)
+            local held_until = call('ZSCORE', HOLDS, participant)
+            if sequence then
+                results[i] = {'waiting', call('ZRANK', LINE, participant) + 1, tonumber(sequence), word == 'lost' and 1 or 0}
+            elseif held_until then
+                results[i] = {'held', tonumber(held_until)}
+            else
+                results[i] = {'seated'}
+            end
+        else
+            results[i] = {word}
+        end
+    end
+    return results
+end, true)

@@ -1,0 +1,131 @@
+"""The stream of plan-changed events: written by billing and by the webhook, read by one consumer group of all hubs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from capacity.errors import Unavailable
+from capacity.protocol.events import PlanChanged
+from capacity.store import scripts
+from capacity.store.keys import PLAN_CHANGES, REJECTED, account_feed, account_key, event_key
+from capacity.store.redis import BLOCK_MS, Clients
+from capacity.store.scripts import guarded
+
+GROUP = "capacity"
+KEPT_MS = 7 * 24 * 3600 * 1000
+ENTRIES_MAX = 64
+
+Verdict = Literal["applied", "duplicate", "stale", "managed_by_desk"]
+
+
+class Entry(NamedTuple):
+    """One entry of the stream: its id, and the event's JSON (None: the entry has no field `event`)."""
+
+    id: str
+    event: bytes | None
+
+
+class PlanChanges:
+    """The stream, as one consumer of the group. Everything raises Unavailable when the store cannot be used."""
+
+    def __init__(self, clients: Clients, consumer: str) -> None:
+        self._write = clients.scripts
+        self._read = clients.reads
+        self._consumer = consumer
+
+    async def append(self, event: bytes) -> str:
+        """Write an event; returns its entry id once the store has taken it."""
+        id: bytes = await guarded(self._write.xadd(PLAN_CHANGES, {"event": event}))
+        return id.decode()
+
+    async def apply(self, entry_id: str, event: PlanChanged, source: Literal["events", "desk"] = "events") -> Verdict:
+        """Apply an event to its account. The rooms follow when they are swept."""
+        answer: bytes = await scripts.APPLY.run(
+            self._write,
+            (account_key(event.account), event_key(event.account, event.source, event.id), account_feed(event.account)),
+            [
+                "",
+                event.plan,
+                event.seats,
+                "" if event.concurrent_sessions is None else event.concurrent_sessions,
+                "" if event.version is None else event.version,
+                event.time_ms,
+                entry_id,
+                source,
+            ],
+        )
+        return answer.decode()  # type: ignore[return-value]
+
+    async def reject(self, entry: Entry, reason: str) -> None:
+        """Set an entry aside with the reason, and take it off the group's hands, in one step."""
+        await scripts.REJECT.run(self._write, (PLAN_CHANGES, REJECTED), [GROUP, entry.id, entry.event or b"", reason])
+
+    async def done(self, entry: Entry) -> None:
+        """Take an entry off the group's hands."""
+        await guarded(self._write.xack(PLAN_CHANGES, GROUP, entry.id))
+
+    async def join_group(self) -> None:
+        """Make sure that the group exists, from the stream's start."""
+        try:
+            await guarded(self._write.xgroup_create(PLAN_CHANGES, GROUP, id="0", mkstream=True))
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def pending(self) -> AsyncIterator[Entry]:
+        """Yield what this consumer was given and did not finish: first thing after every (re)connect."""
+        last = "0"
+        while entries := await self._entries(last, block_ms=None):
+            for entry in entries:
+                yield entry
+            last = entries[-1].id
+
+    async def new(self) -> list[Entry]:
+        """Return entries that nobody was given yet; waits up to BLOCK_MS for the first."""
+        return await self._entries(">", block_ms=BLOCK_MS)
+
+    async def abandoned(self, idle_ms: int) -> list[Entry]:
+        """Take over entries that their consumer has not finished for so long."""
+        answer = await self._grouped(
+            self._write.xautoclaim(PLAN_CHANGES, GROUP, self._consumer, min_idle_time=idle_ms, count=ENTRIES_MAX)
+        )
+        return _entries(answer[1]) if answer else []
+
+    async def forget_consumer(self, consumer: str) -> None:
+        """Remove a dead consumer from the group, if it has nothing pending."""
+        for known in await self._grouped(self._write.xinfo_consumers(PLAN_CHANGES, GROUP)) or []:
+            if known["name"].decode() == consumer and known["pending"] == 0:
+                await guarded(self._write.xgroup_delconsumer(PLAN_CHANGES, GROUP, consumer))
+
+    async def trim(self, now_ms: int) -> None:
+        """Drop what is older than 7 days, but nothing that is still pending."""
+        oldest = now_ms - KEPT_MS
+        summary = await self._grouped(self._write.xpending(PLAN_CHANGES, GROUP))
+        if summary and summary["pending"]:
+            oldest = min(oldest, int(summary["min"].decode().partition("-")[0]))
+        for stream in (PLAN_CHANGES, REJECTED):
+            await guarded(self._write.xtrim(stream, minid=oldest, approximate=True))
+
+    async def _entries(self, last: str, *, block_ms: int | None) -> list[Entry]:
+        answer = await self._grouped(
+            self._read.xreadgroup(GROUP, self._consumer, {PLAN_CHANGES: last}, count=ENTRIES_MAX, block=block_ms)
+        )
+        return _entries(answer[0][1]) if answer else []
+
+    async def _grouped(self, pending: Any) -> Any:
+        """Await a command of the group; a group that is gone (the store was emptied) is made anew."""
+        try:
+            return await guarded(pending)
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            await self.join_group()
+            raise Unavailable("the consumer group had to be made anew") from None
+
+
+def _entries(raw: Any) -> list[Entry]:
+    # an entry that was deleted while it was pending comes without fields
+    return [Entry(id.decode(), (fields or {}).get(b"event")) for id, fields in raw]

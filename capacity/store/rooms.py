@@ -1,0 +1,295 @@
+"""Rooms as the rest of the program sees them: typed calls of the room scripts, and what they answer.
+
+Every call raises Unavailable when the store cannot be used. A call with an operation id may be repeated with the same id: it is done
+once, and answered the same.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from capacity.domain.near_full import Shares
+from capacity.protocol.messages import EndedReason, Level, Occupancy, RefreshReason, RoomState
+from capacity.store import keys, scripts
+from capacity.store.keys import RoomName
+from capacity.store.scripts import guarded
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The settings that decide in the scripts; durations in ms."""
+
+    grace_ms: int
+    place_ms: int
+    hold_ms: int
+    idle_ms: int
+    ended_ms: int
+    shares: Shares
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A room at a revision. A room that lost its history has another epoch; `at` is the store's clock in ms."""
+
+    epoch: str
+    revision: int
+    at: int
+    state: RoomState
+    seat_limit: int
+    seated: int
+    away: int
+    held: int
+    waiting: int
+    peak: int
+    told: int = 0
+    """Which near-full level stands: 0 none, 1 near_full, 2 full."""
+    ended_reason: EndedReason | None = None
+    more: bool = False
+    """An allotment goes on: call sweep again."""
+
+    @property
+    def occupied(self) -> int:
+        """seated + away + held."""
+        return self.seated + self.away + self.held
+
+    @property
+    def free(self) -> int:
+        """Seats that nobody has, never below 0."""
+        return max(0, self.seat_limit - self.occupied)
+
+    def occupancy(self, room: str) -> Occupancy:
+        """Return the room as hosts see it."""
+        return Occupancy(
+            room=room,
+            state=self.state,
+            seat_limit=self.seat_limit,
+            occupied=self.occupied,
+            seated=self.seated,
+            away=self.away,
+            held=self.held,
+            waiting=self.waiting,
+            free=self.free,
+            peak=self.peak,
+        )
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """Seats held until an instant for those at the head of the line; `told`: how many the whole allotment tells."""
+
+    reason: RefreshReason
+    told: int
+    held_until: int
+    participants: list[str]
+
+
+class Near(msgspec.Struct, frozen=True):
+    """A near-full crossing, in the numbers of the moment."""
+
+    level: Level
+    occupied: int
+    waiting: int
+    seat_limit: int
+
+
+class Change(Snapshot, frozen=True):
+    """One message of a room's feed: the room after the change, and what happened."""
+
+    previous: int | None = None
+    """The seat limit before."""
+    opened: bool = False
+    ended: EndedReason | None = None
+    offers: list[Offer] = []
+    expired: list[str] = []
+    """Whose hold ran out while they were connected: back of the line."""
+    replaced: list[tuple[str, str]] = []
+    """(participant, lease) of connections that a newer one took over from."""
+    put_out: list[str] = []
+    moved: bool = False
+    """Positions changed."""
+    near: Near | None = None
+    cleared: bool = False
+
+
+class AccountChange(msgspec.Struct, frozen=True):
+    """One message of an account's feed."""
+
+    plan: str | None = None
+    seat_limit: int | None = None
+    near: Near | None = None
+    room: str | None = None
+    """Whose near-full notice it is, or from where an upgrade is asked for."""
+    requested_by: str | None = None
+    requested_name: str | None = None
+
+
+Status = Literal["ok", "unknown_account", "fenced", "ended"]
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A script's answer. `room` is missing only for `unknown_account` and `fenced`."""
+
+    status: Status
+    room: Snapshot | None = None
+    results: list[Any] = []
+
+
+class Waited(msgspec.Struct, frozen=True):
+    """How long those waited who got a seat after waiting; null while nobody did."""
+
+    count: int
+    p50_seconds: float | None
+    p90_seconds: float | None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A room's run from opening to end; instants in ms. `joined` and `turned_away` count participants, not connections."""
+
+    account: str
+    room: str
+    opened_at: int
+    ended_at: int | None
+    peak: int
+    joined: int
+    waited: Waited
+    turned_away: int
+    limit_changes: int
+
+
+class ParticipantState(msgspec.Struct, frozen=True):
+    """Where one participant stands; `position` while waiting, `held_until` (ms) while held."""
+
+    participant: str
+    state: Literal["seated", "away", "waiting", "held", "put_out", "absent"]
+    position: int | None
+    held_until: int | None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What the hub knows of an account."""
+
+    plan: str
+    seats: int
+    fields: dict[str, str]
+    """The whole hash, to bring it back after a loss."""
+
+
+decode_change = msgspec.json.Decoder(Change).decode
+decode_account_change = msgspec.json.Decoder(AccountChange).decode
+_decode_reply = msgspec.json.Decoder(Reply).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def operation() -> str:
+    """Return a new operation id."""
+    return secrets.token_urlsafe(9)
+
+
+class Rooms:
+    """The rooms of a store. `hub` is the caller's id, without which no connection can be seated."""
+
+    def __init__(self, client: Any, rules: Rules, hub: str) -> None:
+        self._client = client
+        self._rules = rules
+        self.hub = hub
+
+    async def call(
+        self,
+        verb: str,
+        name: RoomName,
+        arguments: Sequence[str | int] = (),
+        *,
+        operation_id: str | None = None,
+        now_ms: int | None = None,
+    ) -> Reply:
+        """Run one verb on a room; `arguments` as the head of its file says. `now_ms` replaces the store's clock (tests)."""
+        rules = self._rules
+        context: dict[str, Any] = {
+            "room": name.room,
+            "operation": operation_id or operation(),
+            "hub": self.hub,
+            "grace_ms": rules.grace_ms,
+            "place_ms": rules.place_ms,
+            "hold_ms": rules.hold_ms,
+            "idle_ms": rules.idle_ms,
+            "ended_ms": rules.ended_ms,
+            "near": rules.shares.near_millionths,
+            "clear": rules.shares.clear_millionths,
+        }
+        if now_ms is not None:
+            context["now"] = now_ms
+        answer = await scripts.ROOM[verb].run(self._client, keys.room_keys(name), [_encode(context), *arguments])
+        return _decode_reply(answer)
+
+    async def account(self, account: str) -> Account | None:
+        """Return the account, or None for one that no event has named."""
+        fields = await guarded(self._client.hgetall(keys.account_key(account)))
+        if not fields:
+            return None
+        text = {key.decode(): value.decode() for key, value in fields.items()}
+        return Account(plan=text["plan"], seats=int(text["seats"]), fields=text)
+
+    async def restore_account(self, account: str, known: Account) -> None:
+        """Bring an account back that the store lost; one that exists stays as it is."""
+        pairs: list[str | bytes | int] = [part for pair in known.fields.items() for part in pair]
+        await scripts.RESTORE.run(self._client, (keys.account_key(account),), pairs)
+
+    async def open_rooms(self, account: str) -> list[str]:
+        """Return the account's open rooms."""
+        members = await guarded(self._client.zrange(keys.open_rooms(account), 0, -1))
+        return [member.decode() for member in members]
+
+    async def leases(self, name: RoomName, hub: str) -> list[tuple[str, str]]:
+        """Return (participant, lease) of everybody connected to the hub, read in pieces."""
+        found: dict[str, str] = {}
+        cursor = 0
+        while True:
+            cursor, piece = await guarded(self._client.hscan(keys.room_key(name, "people"), cursor, count=500))
+            for participant, value in piece.items():
+                lease = value.decode().partition("@")[0]
+                if lease.startswith(f"{hub}."):
+                    found[participant.decode()] = lease
+            if cursor == 0:
+                return list(found.items())
+
+    async def report(self, name: RoomName) -> Report | None:
+        """Return the report of the room's last run, or None if there is none."""
+        raw = await guarded(self._client.hgetall(keys.room_key(name, "report")))
+        fields = {key.decode(): int(value) for key, value in raw.items()}
+        if "opened_at" not in fields:
+            return None
+        peak = fields.get("peak")
+        if peak is None:
+            peak = int(await guarded(self._client.hget(keys.room_key(name, "state"), "peak")) or 0)
+        histogram = sorted((int(field[2:]), count) for field, count in fields.items() if field.startswith("w:"))
+        return Report(
+            account=name.account,
+            room=name.room,
+            opened_at=fields["opened_at"],
+            ended_at=fields.get("ended_at"),
+            peak=peak,
+            joined=fields.get("joined", 0),
+            waited=Waited(
+                count=fields.get("waited", 0),
+                p50_seconds=_percentile(histogram, 50),
+                p90_seconds=_percentile(histogram, 90),
+            ),
+            turned_away=fields.get("turned_away", 0),
+            limit_changes=fields.get("limit_changes", 0),
+        )
+
+    async def announce(self, account: str, change: AccountChange) -> None:
+        """Tell every hub that has rooms of the account."""
+        await guarded(self._client.execute_command("SPUBLISH", keys.account_feed(account), _encode(change)))
+
+
+def _percentile(histogram: list[tuple[int, int]], percent: int) -> float | None:
+    """Return the nearest-rank percentile of (seconds, count) in rising order."""
+    total = sum(count for _, count in histogram)
+    rank = -(-total * percent // 100)
+    for seconds, count in histogram:
+        rank -= count
+        if rank <= 0:
+            return float(seconds)
+    return None

@@ -1,0 +1,119 @@
+"""The Lua scripts: one verb, one file in `lua/`. Run by EVALSHA, and by EVAL where the server does not know the script.
+
+Not SCRIPT LOAD: in a cluster that reaches another node than the key's. Not functions: their names are global, so two releases
+could not run side by side (docs/decisions/0001).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from capacity.errors import Unavailable
+
+# The server's words for "not now", whatever the cause: they become one state, store unavailable (docs/protocol.md).
+_NOT_NOW = (
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "LOADING",
+    "BUSY ",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+    "MASTERDOWN",
+    "TRYAGAIN",
+    "UNBLOCKED",
+)
+
+_LUA = files("capacity.store") / "lua"
+_PRELUDE = (_LUA / "_prelude.lua").read_text("utf-8")
+
+
+class ScriptError(Exception):
+    """A script failed for a reason that is a bug; the text names the file and its line."""
+
+
+def unavailable(error: Exception) -> bool:
+    """Whether the error of the client library says that the store cannot be used at the moment."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+        return True
+    return isinstance(error, RedisError) and str(error).startswith(_NOT_NOW)
+
+
+class Script:
+    """One verb. `prelude`: the script is a room's, and starts with what all of those share."""
+
+    def __init__(self, name: str, *, prelude: bool = True) -> None:
+        shebang, _, body = (_LUA / f"{name}.lua").read_text("utf-8").partition("\n")
+        if not shebang.startswith("#!lua"):
+            raise ValueError(f"{name}.lua must begin with #!lua: without it the server does not guard slots and memory")
+        self.name = name
+        self.text = f"{shebang}\n{_PRELUDE if prelude else ''}{body}"
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        self._lines_before = _PRELUDE.count("\n") if prelude else 0
+
+    async def run(self, client: Any, keys: tuple[str, ...], arguments: list[str | bytes | int]) -> Any:
+        """Run the script once. Raises Unavailable (whether it ran is then unknown) or ScriptError."""
+        try:
+            try:
+                return await client.execute_command("EVALSHA", self.sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return await client.execute_command("EVAL", self.text, len(keys), *keys, *arguments)
+        except ResponseError as error:
+            if unavailable(error):
+                raise Unavailable(str(error)) from error
+            raise ScriptError(self._locate(str(error))) from None
+        except (RedisError, OSError) as error:
+            if unavailable(error):
+                raise Unavailable(str(error) or type(error).__name__) from error
+            raise
+
+    def _locate(self, message: str) -> str:
+        """Name the file in the server's message: `user_script:37` becomes `join.lua:12` or `_prelude.lua:36`."""
+
+        def place(match: re.Match[str]) -> str:
+            line = int(match[1])
+            if 1 < line <= self._lines_before + 1:
+                return f"_prelude.lua:{line - 1}"
+            return f"{self.name}.lua:{line - self._lines_before}"
+
+        return re.sub(r"@?user_script:(\d+)", place, message)
+
+
+ROOM_VERBS = (
+    "join",
+    "leave",
+    "away",
+    "claim",
+    "host",
+    "open",
+    "end",
+    "put_out",
+    "sweep",
+    "inspect",
+    "attach",
+    "detach",
+    "fence",
+    "reassert",
+)
+ROOM = {name: Script(name) for name in ROOM_VERBS}
+APPLY = Script("apply", prelude=False)
+RESTORE = Script("restore", prelude=False)
+BEAT = Script("beat", prelude=False)
+REJECT = Script("reject", prelude=False)
+
+
+async def guarded(pending: Any) -> Any:
+    """Await a command of the client library; raises Unavailable where the store cannot be used."""
+    try:
+        return await pending
+    except (RedisError, OSError) as error:
+        if unavailable(error):
+            raise Unavailable(str(error) or type(error).__name__) from error
+        raise

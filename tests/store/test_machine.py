@@ -1,0 +1,370 @@
+"""Every room script against the model: hypothesis draws calls, both answer, and the answers, the feed and the counts must agree."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from capacity.domain.near_full import Shares
+from capacity.store import keys, scripts
+from capacity.store.keys import RoomName
+from capacity.store.redis import Clients
+from capacity.store.rooms import Reply, Rooms, Rules
+from tests.support import model
+
+NAME = RoomName("acme", "launch")
+OTHER = RoomName("acme", "other")
+HUBS = ("h1", "h2")
+RULES = Rules(model.GRACE, model.PLACE, model.HOLD, model.IDLE, model.ENDED, Shares.of(Decimal("0.9"), Decimal("0.8")))
+people = st.sampled_from(["ann", "ben", "cem", "dot", "eve", "fay"])
+hubs = st.sampled_from(HUBS)
+limits = st.integers(0, 5)
+
+
+class Machine(RuleBasedStateMachine):
+    """One room, two hubs, six people, and a clock that the test moves."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clients = Clients(self.url)
+        self.rooms = {hub: Rooms(self.clients.scripts, RULES, hub) for hub in HUBS}
+        self.raw = cast(Any, redis.Redis.from_url(self.url))
+        self.raw.flushall()
+        self.feed: Any = self.raw.pubsub(ignore_subscribe_messages=True)
+        self.feed.ssubscribe(keys.room_key(NAME, "feed"))
+        while self.feed.get_sharded_message(timeout=1) is not None:
+            pass
+        self.numbers = 0
+        self.version = 0
+        self.leases: dict[str, list[str]] = {}
+        self.last: tuple[str, str, list[Any], str, Reply] | None = None
+        self.revision = 0
+
+    def teardown(self) -> None:
+        self.feed.close()
+        self.raw.close()
+        self.loop.run_until_complete(self.clients.aclose())
+        self.loop.close()
+
+    @initialize(limit=limits, sessions=st.integers(1, 2))
+    def account(self, limit: int, sessions: int) -> None:
+        self.model = model.Room(limit, sessions)
+        self.sessions = sessions
+        self.apply(limit)
+
+    def apply(self, seats: int) -> None:
+        self.version += 1
+        arguments: list[str | bytes | int] = [
+            "",
+            "plan",
+            seats,
+            self.sessions,
+            self.version,
+            self.version,
+            "1-1",
+            "events",
+        ]
+        event = keys.event_key("acme", "/t", str(self.version))
+        self.wait(
+            scripts.APPLY.run(
+                self.clients.scripts, (keys.account_key("acme"), event, keys.account_feed("acme")), arguments
+            )
+        )
+
+    def wait(self, pending: Any) -> Any:
+        return self.loop.run_until_complete(pending)
+
+    def heard(self, count: int = 0) -> list[dict[str, Any]]:
+        """Return what the feed said since the last time, waiting for as many messages as the revision rose by."""
+        found: list[dict[str, Any]] = []
+        while True:
+            message = self.feed.get_sharded_message(timeout=5 if len(found) < count else 0)
+            if message is not None:
+                found.append(json.loads(message["data"]))
+            elif len(found) >= count:
+                return found
+            else:
+                raise AssertionError(f"the feed said {len(found)} of {count} changes")
+
+    def call(
+        self, verb: str, hub: str, arguments: list[Any], *, registered: bool, expect: Callable[[], list[Any] | None]
+    ) -> None:
+        """Make a call, and let the model make it; compare the answers and what was told."""
+        operation = f"op-{self.numbers}-{len(self.leases)}-{self.revision}-{verb}-{self.model.now}-{self.version}"
+        self.numbers += 1
+        reply = self.wait(self.rooms[hub].call(verb, NAME, arguments, operation_id=operation, now_ms=self.model.now))
+        self.expire_by_time()
+        if registered and self.model.state != "ended" and hub not in self.model.hubs:
+            assert reply.status == "fenced", reply
+            assert self.heard() == []
+            return
+        self.model.enter()
+        results = expect() if self.model.state != "ended" or verb in ("open", "end") else None
+        self.model.leave_call()
+        self.compare(reply, results)
+        if registered:
+            self.last = (verb, hub, arguments, operation, reply)
+        else:
+            self.last = None
+
+    def expire_by_time(self) -> None:
+        """The server's own clock does not follow ours: let it forget an ended room when the model does."""
+        if self.model.state == "ended" and self.model.now >= self.model.ended_at + model.ENDED:
+            raise AssertionError("an ended room must be dropped when the clock moves")
+
+    def compare(self, reply: Reply, results: list[Any] | None) -> None:
+        room, told = reply.room, self.model.told
+        assert room is not None
+        assert reply.status == ("ended" if self.model.state == "ended" else "ok")
+        assert (room.state, room.seat_limit) == (self.model.state, self.model.limit)
+        assert {
+            "seated": room.seated,
+            "away": room.away,
+            "held": room.held,
+            "waiting": room.waiting,
+        } == self.model.counts()
+        assert room.told == self.model.level
+        if self.model.state == "open":
+            assert room.peak == self.model.peak
+        if results is not None:
+            assert [tuple(r) if isinstance(r, list) else r for r in reply.results] == results
+        messages = self.heard(room.revision - self.revision)
+        assert len(messages) == room.revision - self.revision <= 1
+        self.revision = room.revision
+        self.model.known = self.revision > 0
+        message = messages[0] if messages else {}
+        assert [(offer["reason"], offer["participants"]) for offer in message.get("offers", [])] == told.offers
+        assert all(offer["held_until"] == self.model.now + model.HOLD for offer in message.get("offers", []))
+        assert message.get("expired", []) == told.expired
+        assert [tuple(pair) for pair in message.get("replaced", [])] == told.replaced
+        assert message.get("put_out", []) == told.put_out
+        assert message.get("previous") == told.previous
+        assert message.get("opened", False) == told.opened
+        assert message.get("ended") == told.ended
+        assert message.get("near", {}).get("level") == told.near
+        assert message.get("cleared", False) == told.cleared
+
+    def lease(self, name: str, hub: str) -> str:
+        self.numbers += 1
+        lease = f"{hub}.{self.numbers:x}"
+        self.leases.setdefault(name, []).append(lease)
+        return lease
+
+    def result(self, name: str, word: str) -> tuple[Any, ...]:
+        """Return what join answers, from where the model left somebody at the end of the call."""
+        if word != "waiting":
+            return (word,)
+        person = self.model.people[name]
+        if person.where == "line":
+            return ("waiting", self.model.position(name), person.order)
+        assert person.where == "hold"
+        return ("held",)
+
+    # ---- rules
+
+    @rule(hub=hubs)
+    def attach(self, hub: str) -> None:
+        def expect() -> None:
+            self.model.hubs.setdefault(hub, 0)
+
+        self.call("attach", hub, [0, 3000], registered=False, expect=expect)
+
+    @rule(hub=hubs, names=st.lists(people, min_size=1, max_size=4))
+    def join(self, hub: str, names: list[str]) -> None:
+        arrivals = [(name, self.lease(name, hub)) for name in names]
+        words: list[str] = []
+
+        def expect() -> None:
+            words.extend(self.model.join(name, lease) for name, lease in arrivals)
+
+        self.call("join", hub, [part for pair in arrivals for part in pair], registered=True, expect=expect)
+        if self.last is not None and words and self.model.state != "ended" and self.last[0] == "join":
+            reply = self.last[4]
+            for (name, _), word, result in zip(arrivals, words, reply.results, strict=True):
+                if word == "waiting" and self.model.people[name].where == "seat":
+                    continue  # came twice in this call
+                assert tuple(result)[: 1 if result[0] == "held" else 3] == self.result(name, word)
+
+    @rule(hub=hubs, name=people, back=st.integers(0, 1), verb=st.sampled_from(["leave", "away", "claim"]))
+    def lease_verb(self, hub: str, name: str, back: int, verb: str) -> None:
+        known = self.leases.get(name, [])
+        lease = known[-1 - back] if len(known) > back else f"{hub}.0"
+
+        def expect() -> list[Any]:
+            return [getattr(self.model, verb)(name, lease)]
+
+        self.call(verb, hub, [name, lease], registered=True, expect=expect)
+
+    @rule(hub=hubs, came=st.lists(people, max_size=2, unique=True))
+    def host(self, hub: str, came: list[str]) -> None:
+        hosts = len(came)
+
+        def expect() -> list[Any]:
+            refusal = self.model.host(hub, hosts, came)
+            return [refusal] if refusal else []
+
+        self.call("host", hub, [hosts, int(bool(came)), *came], registered=True, expect=expect)
+
+    @rule(hub=hubs, afresh=st.booleans())
+    def open(self, hub: str, afresh: bool) -> None:
+        def expect() -> list[Any]:
+            refusal = self.model.open(afresh)
+            return [refusal] if refusal else []
+
+        self.call("open", hub, [int(afresh)], registered=False, expect=expect)
+
+    @rule(hub=hubs, reason=st.sampled_from(["host", "api"]), really=st.integers(0, 3))
+    def end(self, hub: str, reason: str, really: int) -> None:
+        if really:
+            return  # ends are rare, or nothing else is seen
+        self.call("end", hub, [reason], registered=False, expect=lambda: self.model.end(reason))
+
+    @rule(hub=hubs, name=people, really=st.integers(0, 2))
+    def put_out(self, hub: str, name: str, really: int) -> None:
+        if not really:
+            self.call("put_out", hub, [name], registered=False, expect=lambda: self.model.put_out(name))
+
+    @rule(hub=hubs)
+    def sweep(self, hub: str) -> None:
+        self.call("sweep", hub, [], registered=False, expect=lambda: None)
+
+    @rule(seats=limits)
+    def change_plan(self, seats: int) -> None:
+        self.apply(seats)
+        self.model.account_limit = seats
+
+    @rule(ms=st.sampled_from([1, 999, 20_000, 30_000, 60_000, 100_000, 120_000, 900_000]))
+    def pass_time(self, ms: int) -> None:
+        self.model.now += ms
+        if self.model.state == "ended" and self.model.now >= self.model.ended_at + model.ENDED:
+            self.raw.delete(keys.room_key(NAME, "state"))
+            self.model.enter()
+            self.revision = 0
+
+    @rule(hub=hubs, dead=hubs)
+    def reap(self, hub: str, dead: str) -> None:
+        """A hub dies: it is fenced, and whoever was connected to it is away."""
+        if hub == dead or hub not in self.model.hubs:
+            return
+        self.call("fence", hub, [dead], registered=False, expect=lambda: self.model.fence(dead))
+        found = self.wait(self.rooms[hub].leases(NAME, dead))
+        expected = {(p.name, p.lease) for p in self.model.people.values() if p.lease and p.lease.startswith(f"{dead}.")}
+        assert set(found) == expected
+        if found:
+            self.call(
+                "away",
+                hub,
+                [part for pair in found for part in pair],
+                registered=True,
+                expect=lambda: [self.model.away(name, lease) for name, lease in found],
+            )
+
+    @rule(hub=hubs)
+    def detach(self, hub: str) -> None:
+        def expect() -> list[Any]:
+            last = set(self.model.hubs) <= {hub}
+            if last and (self.model.state == "open" or self.model.people):
+                return ["stay"]
+            self.model.hubs.pop(hub, None)
+            return ["detached"]
+
+        self.call("detach", hub, [], registered=False, expect=expect)
+
+    @rule(open_it=st.booleans())
+    def other_room(self, open_it: bool) -> None:
+        """Another room of the account takes a session, or gives it back."""
+        rooms = self.rooms["h1"]
+        if open_it and self.model.state != "open" and self.model.other_open_until <= self.model.now:
+            self.wait(rooms.call("end", OTHER, ["api"], now_ms=self.model.now))
+            reply = self.wait(rooms.call("open", OTHER, [1], now_ms=self.model.now))
+            assert reply.room.state == "open"
+            self.model.other_open_until = self.model.now + model.IDLE
+        elif not open_it and self.model.other_open_until > self.model.now:
+            self.wait(rooms.call("end", OTHER, ["api"], now_ms=self.model.now))
+            self.model.other_open_until = 0
+
+    @precondition(lambda self: self.last is not None)
+    @rule()
+    def repeat(self) -> None:
+        """The answer got lost, and the call is made again with the same operation id: same answer, nothing done."""
+        assert self.last is not None
+        verb, hub, arguments, operation, reply = self.last
+        if self.model.state == "ended" or hub not in self.model.hubs:
+            return
+        again = self.wait(self.rooms[hub].call(verb, NAME, arguments, operation_id=operation, now_ms=self.model.now))
+        assert again == reply
+        assert self.heard() == []
+
+    @invariant()
+    def never_oversold(self) -> None:
+        """What the server holds, counted anew: each person once, and no seat without an owner."""
+        if not hasattr(self, "model"):
+            return
+        names = set(self.raw.hkeys(keys.room_key(NAME, "people")))
+        line = {m for m, _ in self.raw.zrange(keys.room_key(NAME, "line"), 0, -1, withscores=True)}
+        ready = set(self.raw.zrange(keys.room_key(NAME, "ready"), 0, -1))
+        away = set(self.raw.zrange(keys.room_key(NAME, "line_away"), 0, -1))
+        holds = set(self.raw.zrange(keys.room_key(NAME, "holds"), 0, -1))
+        seat_away = set(self.raw.zrange(keys.room_key(NAME, "seat_away"), 0, -1))
+        assert line | holds | seat_away <= names
+        assert ready | away == line and not ready & away
+        assert not line & holds and not seat_away & (line | holds)
+
+    @precondition(lambda self: self.model.state == "ended")
+    @rule()
+    def report(self) -> None:
+        if not self.model.joined and not self.model.turned_away:
+            return
+        report = self.wait(self.rooms["h1"].report(NAME))
+        if report is not None:
+            assert {
+                "joined": report.joined,
+                "turned_away": report.turned_away,
+                "peak": report.peak,
+            } == self.model.report()
+
+
+def test_scripts_agree_with_the_model(each_redis_url: str) -> None:
+    machine = type("OnServer", (Machine,), {"url": each_redis_url, "TestCase": None})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=STEPS[pytest_profile()] // 50,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+
+
+STEPS = {"default": 5_000, "long": 60_000}
+
+
+def pytest_profile() -> str:
+    """Return how long to look: CAPACITY_TEST_STEPS=long for a night."""
+    import os
+
+    return os.environ.get("CAPACITY_TEST_STEPS", "default")
+
+
+pytestmark = pytest.mark.filterwarnings("error")

@@ -1,0 +1,313 @@
+"""The rules of a room as a pure model: one list of people in order of arrival, and no Redis. The scripts are held to it.
+
+It is written from docs/protocol.md, not from the scripts: people are found by looking, counts are counted, nothing is cached.
+All instants are ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, Literal
+
+NEAR, CLEAR = Decimal("0.9"), Decimal("0.8")
+GRACE, PLACE, HOLD, IDLE, ENDED = 30_000, 120_000, 60_000, 900_000, 3_600_000
+NEVER = 2**60
+
+
+@dataclass
+class Person:
+    """Somebody with a seat, a held seat or a place in the line. `lease` is None while away."""
+
+    name: str
+    where: Literal["seat", "line", "hold"]
+    lease: str | None
+    order: int = 0
+    away_until: int = NEVER
+    """While away: when the seat, or the place, is lost."""
+    held_until: int = NEVER
+
+
+@dataclass
+class Told:
+    """What one call tells the world."""
+
+    offers: list[tuple[str, list[str]]] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
+    replaced: list[tuple[str, str]] = field(default_factory=list)
+    put_out: list[str] = field(default_factory=list)
+    previous: int | None = None
+    opened: bool = False
+    ended: str | None = None
+    near: str | None = None
+    cleared: bool = False
+
+
+class Room:
+    """One room of an account with a seat limit and one or more concurrent sessions."""
+
+    def __init__(self, limit: int, sessions: int) -> None:
+        self.now = 1_000_000
+        self.account_limit = limit
+        self.sessions = sessions
+        self.limit = limit
+        self.state = "not_started"
+        self.reason: str | None = None
+        self.ended_at = 0
+        self.people: dict[str, Person] = {}
+        self.barred: set[str] = set()
+        self.hubs: dict[str, int] = {}
+        self.orders = 0
+        self.level = 0
+        self.peak = 0
+        self.idle_since: int | None = None
+        self.other_open_until = 0
+        """Another room of the account is open until then."""
+        self.joined: set[str] = set()
+        self.hoping: set[str] = set()
+        self.turned_away: set[str] = set()
+        self.told = Told()
+        self.known = False
+        """Whether the room was ever written."""
+
+    # ---- looking
+
+    def at(self, where: str) -> list[Person]:
+        """Return the people who stand there, the line in order."""
+        return sorted((p for p in self.people.values() if p.where == where), key=lambda p: p.order)
+
+    def counts(self) -> dict[str, int]:
+        """Return the room in numbers."""
+        seats = self.at("seat")
+        return {
+            "seated": sum(p.lease is not None for p in seats),
+            "away": sum(p.lease is None for p in seats),
+            "held": len(self.at("hold")),
+            "waiting": len(self.at("line")),
+        }
+
+    @property
+    def occupied(self) -> int:
+        """Seats that somebody has or is held."""
+        return len(self.at("seat")) + len(self.at("hold"))
+
+    @property
+    def free(self) -> int:
+        """Seats that may be given now."""
+        return max(0, self.limit - self.occupied) if self.state == "open" else 0
+
+    def position(self, name: str) -> int:
+        """Return somebody's place in the line, 1 for the first."""
+        return [p.name for p in self.at("line")].index(name) + 1
+
+    # ---- what is due
+
+    def enter(self) -> None:
+        """What every call does first."""
+        self.told = Told()
+        if self.state == "ended":
+            if self.now >= self.ended_at + ENDED:
+                self._vanish()
+            return
+        for person in list(self.people.values()):
+            if person.where != "hold" and person.lease is None and person.away_until <= self.now:
+                self._go(person)
+        for person in sorted(self.at("hold"), key=lambda p: (p.held_until, p.name)):
+            if person.held_until <= self.now:
+                if person.lease is None and person.away_until <= self.now:
+                    self._go(person)
+                else:
+                    self.orders += 1
+                    person.where, person.order, person.held_until = "line", self.orders, NEVER
+                    if person.lease is not None:
+                        self.told.expired.append(person.name)
+        if self.state == "open" and self.idle_since is not None and self.idle_since + IDLE <= self.now:
+            self._finish("idle", self.idle_since + IDLE)
+            return
+        if not self.known:
+            self.limit = self.account_limit
+        if self.limit != self.account_limit:
+            self.told.previous, self.limit = self.limit, self.account_limit
+        self._allot()
+
+    def leave_call(self) -> None:
+        """What every call does last."""
+        if self.state == "ended":
+            return
+        self._allot()
+        self._notice()
+        if self.state == "open":
+            self.peak = max(self.peak, self.counts()["seated"])
+            if self.people or any(self.hubs.values()):
+                self.idle_since = None
+            elif self.idle_since is None:
+                self.idle_since = self.now
+
+    def _allot(self) -> None:
+        reason = "seat_freed"
+        if self.told.opened:
+            reason = "room_opened"
+        elif self.told.previous is not None and self.told.previous < self.limit and not self.told.offers:
+            reason = "seat_limit_raised"
+        chosen = [p for p in self.at("line") if p.lease is not None][: self.free]
+        for person in chosen:
+            person.where, person.held_until = "hold", self.now + HOLD
+        if chosen:
+            self.told.offers.append((reason, [p.name for p in chosen]))
+
+    def _notice(self) -> None:
+        if self.state != "open":
+            return
+        near = max(1, int((NEAR * self.limit).to_integral_value(ROUND_CEILING)))
+        clear = int((CLEAR * self.limit).to_integral_value(ROUND_CEILING))
+        if self.occupied >= self.limit:
+            level = 2 if self.limit > 0 or self.at("line") else 0
+        else:
+            level = 1 if self.occupied >= near else 0
+        raised = self.told.previous is not None and self.limit > self.told.previous
+        tell = level > self.level
+        if raised and self.level:
+            tell, self.told.cleared = level > 0, level == 0
+            self.level = level
+        elif tell:
+            self.level = level
+        elif self.level and self.occupied < clear:
+            self.told.cleared, self.level = True, 0
+        if tell:
+            self.told.near = ("near_full", "full")[level - 1]
+
+    def _go(self, person: Person) -> None:
+        del self.people[person.name]
+        if person.where != "seat" and person.name in self.hoping:
+            self.hoping.discard(person.name)
+            if self.state == "open":
+                self.turned_away.add(person.name)
+
+    def _seat(self, person: Person, lease: str) -> str:
+        person.where, person.lease, person.away_until, person.held_until = "seat", lease, NEVER, NEVER
+        self.people[person.name] = person
+        self.joined.add(person.name)
+        self.hoping.discard(person.name)
+        self.turned_away.discard(person.name)
+        return "seated"
+
+    def _finish(self, reason: str, at: int) -> None:
+        if self.state == "open":
+            self.turned_away |= self.hoping
+        self.state, self.reason, self.ended_at = "ended", reason, at
+        self.people, self.hubs, self.idle_since, self.level = {}, {}, None, 0
+        self.told.ended = reason
+
+    def _vanish(self) -> None:
+        fresh = Room(self.account_limit, self.sessions)
+        fresh.now, fresh.other_open_until = self.now, self.other_open_until
+        self.__dict__.update(fresh.__dict__)
+
+    def _begin(self) -> str | None:
+        if (self.other_open_until > self.now) >= self.sessions:
+            return "concurrent_sessions_reached"
+        if self.state == "ended":
+            self.barred, self.hoping, self.orders = set(), set(), 0
+        self.joined, self.turned_away = set(), set()
+        self.state, self.reason, self.limit = "open", None, self.account_limit
+        self.peak, self.level, self.idle_since = 0, 0, None
+        self.told.opened = True
+        return None
+
+    # ---- the verbs, between `enter` and `leave_call`
+
+    def join(self, name: str, lease: str) -> str:
+        """A connection arrives."""
+        if name in self.barred:
+            return "put_out"
+        person = self.people.get(name)
+        if person is None:
+            connected = [p for p in self.at("line") if p.lease is not None]
+            if self.free and not connected:
+                return self._seat(Person(name, "seat", lease), lease)
+            self.orders += 1
+            self.people[name] = Person(name, "line", lease, self.orders)
+            if name not in self.joined:
+                self.hoping.add(name)
+                self.turned_away.discard(name)
+            return "waiting"
+        if person.lease is not None and person.lease != lease:
+            self.told.replaced.append((name, person.lease))
+        if person.where in ("seat", "hold"):
+            return self._seat(person, lease)
+        before = [p for p in self.at("line") if p.lease is not None and p.order < person.order]
+        if self.free and not before:
+            return self._seat(person, lease)
+        person.lease, person.away_until = lease, NEVER
+        return "waiting"
+
+    def mine(self, name: str, lease: str) -> Person | None:
+        """Return who stands there, if the lease is still theirs."""
+        person = self.people.get(name)
+        return person if person is not None and person.lease == lease else None
+
+    def leave(self, name: str, lease: str) -> str:
+        """Somebody gives up what they have."""
+        person = self.mine(name, lease)
+        if person is None:
+            return "gone"
+        self._go(person)
+        return "left"
+
+    def away(self, name: str, lease: str) -> str:
+        """A connection is lost."""
+        person = self.mine(name, lease)
+        if person is None:
+            return "gone"
+        person.lease = None
+        person.away_until = self.now + (GRACE if person.where == "seat" else PLACE)
+        return "away"
+
+    def claim(self, name: str, lease: str) -> str:
+        """Somebody takes their held seat where they are."""
+        person = self.mine(name, lease)
+        if person is None:
+            return "gone"
+        if person.where == "line":
+            return "nothing_held"
+        return self._seat(person, lease) if person.where == "hold" else "seated"
+
+    def host(self, hub: str, hosts: int, came: list[str]) -> str | None:
+        """Hosts came or went; returns why the room could not be opened."""
+        self.hubs[hub] = hosts
+        for name in came:
+            if (person := self.people.get(name)) is not None:
+                if person.lease is not None:
+                    self.told.replaced.append((name, person.lease))
+                self._go(person)
+        return self._begin() if came and self.state == "not_started" else None
+
+    def fence(self, hub: str) -> None:
+        """A hub is dead."""
+        self.hubs.pop(hub, None)
+
+    def open(self, afresh: bool) -> str | None:
+        """Open the room."""
+        if self.state == "not_started" or (self.state == "ended" and afresh):
+            return self._begin()
+        return None
+
+    def end(self, reason: str) -> None:
+        """End the room."""
+        if self.state != "ended":
+            self._finish(reason, self.now)
+
+    def put_out(self, name: str) -> None:
+        """Put somebody out and keep them out."""
+        if self.state == "ended":
+            return
+        if (person := self.people.get(name)) is not None:
+            self._go(person)
+            self.told.put_out = [name]
+        self.hoping.discard(name)
+        self.turned_away.discard(name)
+        self.barred.add(name)
+
+    def report(self) -> dict[str, Any]:
+        """Return what the report counts."""
+        return {"joined": len(self.joined), "turned_away": len(self.turned_away), "peak": self.peak}

