@@ -1,0 +1,100 @@
+"""Plan-changed events, from the stream to the rooms. At least once, from any hub; applying one twice changes nothing.
+
+An entry is acknowledged when its account has the new limit and every open room of it has been swept, so that a crash at any point
+leaves work that somebody takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+
+from capacity.errors import Unavailable
+from capacity.protocol import events
+from capacity.store.keys import RoomName
+from capacity.store.plan_changes import Entry, PlanChanges
+
+if TYPE_CHECKING:
+    from capacity.hub.hub import Hub
+
+RETRY_SECONDS = 0.5
+TRIM_EVERY_SECONDS = 3600.0
+SWEEPS_MAX = 10_000
+"""More pieces than any line is long; a room that always says «more» must not hold the stream up for ever."""
+
+log = structlog.get_logger(__name__)
+
+
+class Consumer:
+    """This hub's part in the consumer group."""
+
+    def __init__(self, hub: Hub, stream: PlanChanges, abandoned_after_ms: int) -> None:
+        self._hub = hub
+        self._stream = stream
+        self._abandoned_after_ms = abandoned_after_ms
+        self._looked_at = 0.0
+        self._trimmed_at = 0.0
+
+    async def run(self) -> None:
+        """Consume until cancelled; whatever the store does, this goes on."""
+        while True:
+            try:
+                await self._stream.join_group()
+                async for entry in self._stream.pending():
+                    await self._handle(entry)
+                while True:
+                    for entry in await self._stream.new():
+                        await self._handle(entry)
+                    await self._look_after()
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            except RedisError as error:
+                log.error("plan_changes_failed", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _look_after(self) -> None:
+        """Take over what dead consumers left, and drop what is old."""
+        now = time.monotonic()
+        if now - self._looked_at >= self._abandoned_after_ms / 2000:
+            self._looked_at = now
+            for entry in await self._stream.abandoned(self._abandoned_after_ms):
+                log.info("event_taken_over", entry=entry.id)
+                await self._handle(entry)
+        if now - self._trimmed_at >= TRIM_EVERY_SECONDS:
+            self._trimmed_at = now
+            await self._stream.trim(self._hub.now_ms())
+
+    async def _handle(self, entry: Entry) -> None:
+        try:
+            if entry.event is None:
+                raise events.Rejected("malformed", "The entry has no field named event.")
+            event = events.parse(entry.event)
+        except events.Rejected as error:
+            await self._stream.reject(entry, error.reason)
+            self._hub.stats.event(error.reason)
+            log.warning("event_rejected", entry=entry.id, reason=error.reason)
+            return
+        verdict = await self._stream.apply(entry.id, event)
+        self._hub.stats.event(verdict)
+        if verdict == "managed_by_desk":
+            await self._stream.reject(entry, verdict)
+            log.warning("event_rejected", entry=entry.id, reason=verdict, account=event.account)
+            return
+        if verdict != "stale":
+            await self._sweep_rooms(event.account)
+        await self._stream.done(entry)
+        log.info("event_handled", entry=entry.id, verdict=verdict, account=event.account, seats=event.seats)
+
+    async def _sweep_rooms(self, account: str) -> None:
+        """Make every open room of the account follow at once, piece by piece, whether or not this hub watches it."""
+        rooms = self._hub.rooms
+        for room in await rooms.open_rooms(account):
+            name = RoomName(account, room)
+            for _ in range(SWEEPS_MAX):
+                reply = await rooms.call("sweep", name)
+                if reply.room is None or not reply.room.more:
+                    break

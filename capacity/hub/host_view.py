@@ -1,0 +1,113 @@
+"""What the hosts of a room are told: the occupancy while it changes, at most five times a second, and near-full notices at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from capacity.protocol import codec
+from capacity.protocol.messages import NearFull, NearFullCleared, Upgrade
+from capacity.store.rooms import Near, Snapshot
+
+if TYPE_CHECKING:
+    from capacity.hub.connection import Connection
+    from capacity.hub.room import LiveRoom
+
+OCCUPANCY_EVERY_SECONDS = 0.2
+
+
+class HostView:
+    """The hosts of a room that are connected to this hub; `everybody` includes those that were not answered yet."""
+
+    def __init__(self, room: LiveRoom) -> None:
+        self._room = room
+        self.everybody: set[Connection] = set()
+        self._shown_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def answered(self) -> Iterable[Connection]:
+        """Return the hosts that have had their first message."""
+        return [connection for connection in self.everybody if connection.state == "host"]
+
+    def welcome(self, connection: Connection, snapshot: Snapshot) -> None:
+        """Send a new host the present state."""
+        connection.state = "host"
+        connection.revision = snapshot.revision
+        connection.send(snapshot.occupancy(self._room.name.room))
+        near = standing(snapshot)
+        if near is not None:
+            connection.send(self.notice(near, billing=connection.claims.billing))
+
+    def changed(self) -> None:
+        """Show the occupancy: now, or as soon as a fifth of a second has passed since the last time."""
+        if not self.everybody or self._timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(max(loop.time(), self._shown_at + OCCUPANCY_EVERY_SECONDS), self._show)
+
+    def cancel(self) -> None:
+        """Show nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def tell_near(self, near: Near, revision: int) -> None:
+        """Tell every host of a near-full crossing, but for those whose first message had it."""
+        self._tell(lambda billing: self.notice(near, billing=billing), revision)
+
+    def tell_cleared(self, occupied: int, seat_limit: int, revision: int) -> None:
+        """Tell every host that the room is no longer near full."""
+        cleared = NearFullCleared(room=self._room.name.room, occupied=occupied, seat_limit=seat_limit)
+        self._tell(lambda _: cleared, revision)
+
+    def notice(self, near: Near, *, billing: bool, room: str | None = None) -> NearFull:
+        """Return the notice as a host sees it: with today's price only for those who may buy."""
+        live = self._room
+        upgrade: Upgrade | None = live.hub.offer(
+            live.account.id, live.account.plan, near.seat_limit, near.occupied + near.waiting
+        )
+        if upgrade is not None and not billing:
+            upgrade = Upgrade(plan=upgrade.plan, name=upgrade.name, seats=upgrade.seats, due_now=None, url=upgrade.url)
+        return NearFull(
+            room=room or live.name.room,
+            level=near.level,
+            occupied=near.occupied,
+            seat_limit=near.seat_limit,
+            waiting=near.waiting,
+            upgrade=upgrade,
+            full_in_seconds=live.full_in_seconds(max(0, near.seat_limit - near.occupied)) if room is None else None,
+        )
+
+    def _tell(self, message_for: Callable[[bool], NearFull | NearFullCleared], revision: int) -> None:
+        frames: dict[bool, bytes] = {}
+        for connection in self.answered():
+            if connection.revision >= revision:
+                continue
+            billing = connection.claims.billing
+            if billing not in frames:
+                frames[billing] = codec.frame(message_for(billing))
+            connection.socket.send(frames[billing])
+
+    def _show(self) -> None:
+        self._timer = None
+        self._shown_at = asyncio.get_running_loop().time()
+        snapshot = self._room.snapshot
+        if snapshot is None:
+            return
+        frame = codec.frame(snapshot.occupancy(self._room.name.room))
+        for connection in self.answered():
+            if snapshot.revision > connection.revision:
+                connection.socket.send(frame)
+
+
+def standing(snapshot: Snapshot) -> Near | None:
+    """Return the near-full level that holds in a room, if one does and there is somebody to tell it for."""
+    if snapshot.state != "open" or snapshot.told == 0 or (snapshot.seat_limit == 0 and snapshot.waiting == 0):
+        return None
+    return Near(
+        level="full" if snapshot.free == 0 else "near_full",
+        occupied=snapshot.occupied,
+        waiting=snapshot.waiting,
+        seat_limit=snapshot.seat_limit,
+    )

@@ -1,0 +1,360 @@
+"""The hub: the living part of one process. It owns the connections, watches their rooms, and knows whether the store can be used.
+
+Start reading at `connect` for the way in, at `store_lost` and `_recover` for what happens when the store goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from capacity.errors import RESTARTING, UNAVAILABLE, Close, ErrorCode, Refused, SettingError, Unavailable
+from capacity.hub.account import LiveAccount
+from capacity.hub.connection import Connection
+from capacity.hub.consumer import Consumer
+from capacity.hub.liveness import Liveness
+from capacity.hub.room import LiveRoom
+from capacity.hub.socket import Socket
+from capacity.hub.stats import Stats
+from capacity.protocol import codec
+from capacity.protocol.messages import Error, Occupancy, Pass, Upgrade
+from capacity.protocol.passes import PassKey
+from capacity.protocol.tokens import Claims
+from capacity.store import keys, pass_keys
+from capacity.store.feed import Feed
+from capacity.store.keys import RoomName
+from capacity.store.plan_changes import PlanChanges
+from capacity.store.redis import Clients
+from capacity.store.rooms import ParticipantState, Reply, Report, Rooms, Rules, Snapshot
+from capacity.store.scripts import guarded
+
+TICK_SECONDS = 1.0
+RECOVER_EVERY_SECONDS = 0.25
+REAPER_OF_LAST_RESORT_SECONDS = 3.0
+"""How long the first of the living hubs has for reaping a dead one before the others do it too."""
+
+Offer = Callable[[str, str, int, int], Upgrade | None]
+"""(account, plan, seats now, seats wanted) → the plan that would fit."""
+
+log = structlog.get_logger(__name__)
+
+
+class Hub:
+    """One process's share of all rooms."""
+
+    def __init__(self, clients: Clients, rules: Rules, lease_seconds: float, offer: Offer) -> None:
+        self.id = secrets.token_hex(5)
+        self.clients = clients
+        self.rooms = Rooms(clients.scripts, rules, self.id)
+        self.hold_ms = rules.hold_ms
+        self.offer = offer
+        self.feed = Feed(clients, self.id, self._gap)
+        self.stats = Stats()
+        self.pass_key: PassKey | None = None
+        self._stream = PlanChanges(clients, self.id)
+        self._consumer = Consumer(self, self._stream, max(1000, int(lease_seconds * 1000)))
+        self._liveness = Liveness(clients.scripts, self.id, lease_seconds)
+        self._lease_seconds = lease_seconds
+        self._live: dict[RoomName, LiveRoom] = {}
+        self._accounts: dict[str, LiveAccount] = {}
+        self._numbers = 0
+        self._store_usable = False
+        self._draining = False
+        self._consuming = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Begin; returns at once. The hub is ready when `problems` is empty."""
+        await self.feed.start()
+        self.spawn(self._recover())
+        self.spawn(self._tick())
+
+    async def stop(self) -> None:
+        """End everything. Leases stay: the grace carries participants to another hub, or to this one after its restart."""
+        self.drain()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.feed.stop()
+        await self.clients.aclose()
+
+    def drain(self) -> None:
+        """Take nobody new, and tell everybody to come back elsewhere; seats and places are kept."""
+        if self._draining:
+            return
+        self._draining = True
+        log.info("draining", connections=self.connections)
+        for room in list(self._live.values()):
+            for connection in room.connections():
+                connection.close(RESTARTING)
+            room.close()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run something beside; a bug in it is logged, and an unusable store noted."""
+
+        async def run() -> None:
+            try:
+                await work
+            except Unavailable:
+                self.store_lost()
+            except Exception as error:
+                log.error("task_failed", error=f"{type(error).__name__}: {error}")
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def now_ms(self) -> int:
+        """Return the wall clock, for tokens and passes; nothing about seats depends on it."""
+        return int(time.time() * 1000)
+
+    # ---- what the edge asks
+
+    @property
+    def connections(self) -> int:
+        """Live connections."""
+        return sum(len(room.by_lease) + len(room.hosts.everybody) for room in self._live.values())
+
+    @property
+    def watched(self) -> int:
+        """Rooms that this hub watches."""
+        return len(self._live)
+
+    def problems(self) -> list[str]:
+        """Return why this hub should get no new connections; nothing if it is ready."""
+        found = []
+        if self._draining:
+            found.append("draining")
+        if not self._store_usable:
+            found.append("store_unavailable")
+        if not self.feed.live:
+            found.append("feed_lost")
+        return found
+
+    def connect(self, socket: Socket, claims: Claims) -> Connection:
+        """Take a connection whose token was checked; it is answered through the socket, later. Refuses services."""
+        assert claims.room is not None
+        name = RoomName(claims.account, claims.room)
+        self._numbers += 1
+        lease = f"{self.id}.{self._numbers:x}"
+        refusal = self._refusal()
+        if refusal is not None:
+            nowhere = LiveRoom(self, name, LiveAccount(self, claims.account))
+            connection = Connection(nowhere, socket, claims, lease)
+            connection.close(refusal)
+            return connection
+        room = self._room(name)
+        connection = Connection(room, socket, claims, lease)
+        room.arrive(connection)
+        return connection
+
+    def issue_pass(self, claims: Claims) -> Pass | None:
+        """Return a seat pass; None while the key that signs them could not be had from the store."""
+        return self.pass_key.issue(claims, self.now_ms()) if self.pass_key is not None else None
+
+    # ---- what HTTP asks
+
+    async def occupancy(self, account: str, room: str) -> Occupancy:
+        """Return the room as it is now. Raises Refused (unknown_account) or Unavailable, like all that follow."""
+        snapshot = _shown(await self._call("sweep", RoomName(account, room)))
+        return snapshot.occupancy(room)
+
+    async def open(self, account: str, room: str) -> Occupancy:
+        """Open the room; an ended one starts afresh. Twice is once. Refused: concurrent_sessions_reached."""
+        name = RoomName(account, room)
+        if await self.rooms.account(account) is None:
+            raise Refused(ErrorCode.UNKNOWN_ACCOUNT)
+        await self.index_room(name)
+        reply = await self._call("open", name, [1])
+        if reply.results:
+            if name not in self._live:
+                await self.unindex_room(name)
+            raise Refused(ErrorCode(reply.results[0]))
+        self._room(name)
+        return _shown(reply).occupancy(room)
+
+    async def end(self, account: str, room: str) -> Occupancy:
+        """End the room. Twice is once."""
+        return _shown(await self._call("end", RoomName(account, room), ["api"])).occupancy(room)
+
+    async def report(self, account: str, room: str) -> Report:
+        """Return the report of the room's last run. Refused: no_report."""
+        _shown(await self._call("sweep", RoomName(account, room)))
+        report = await self.rooms.report(RoomName(account, room))
+        if report is None:
+            raise Refused(ErrorCode.NO_REPORT)
+        return report
+
+    async def participant(self, account: str, room: str, participant: str) -> ParticipantState:
+        """Return where a participant stands. Refused: unknown_participant."""
+        name = RoomName(account, room)
+        _shown(await self._call("sweep", name))
+        found = await self._inspect(name, participant)
+        if found.state == "absent":
+            raise Refused(ErrorCode.UNKNOWN_PARTICIPANT)
+        return found
+
+    async def put_out(self, account: str, room: str, participant: str) -> ParticipantState:
+        """Put a participant out and keep them out, whether or not they are there. Twice is once."""
+        name = RoomName(account, room)
+        _shown(await self._call("put_out", name, [participant]))
+        return await self._inspect(name, participant)
+
+    async def accept_event(self, event: bytes) -> None:
+        """Write a plan-changed event to the stream; it is there when this returns."""
+        await self._stream.append(event)
+
+    async def _call(self, verb: str, name: RoomName, arguments: list[str | int] | None = None) -> Reply:
+        return await self.rooms.call(verb, name, arguments or [])
+
+    async def _inspect(self, name: RoomName, participant: str) -> ParticipantState:
+        reply = await self._call("inspect", name, [participant])
+        _shown(reply)
+        state, number, _ = reply.results[0]
+        return ParticipantState(
+            participant=participant,
+            state=state,
+            position=int(number) if state == "waiting" else None,
+            held_until=int(number) if state == "held" else None,
+        )
+
+    # ---- rooms
+
+    def _room(self, name: RoomName) -> LiveRoom:
+        room = self._live.get(name)
+        if room is None:
+            account = self._accounts.setdefault(name.account, LiveAccount(self, name.account))
+            room = self._live[name] = LiveRoom(self, name, account)
+            account.rooms.add(room)
+            self.spawn(room.start())
+        return room
+
+    async def index_room(self, name: RoomName) -> None:
+        """Write down that this hub watches a room, before it acts there: should it die, another takes the room over."""
+        await guarded(self.clients.scripts.sadd(keys.hub_rooms(self.id), f"{name.account} {name.room}"))
+
+    async def unindex_room(self, name: RoomName) -> None:
+        """Take a room off the list."""
+        await guarded(self.clients.scripts.srem(keys.hub_rooms(self.id), f"{name.account} {name.room}"))
+
+    def drop_room(self, room: LiveRoom) -> None:
+        """Let a room go that ended or that nobody here needs."""
+        if self._live.get(room.name) is not room:
+            return
+        del self._live[room.name]
+        room.close()
+        room.account.rooms.discard(room)
+        self.spawn(self._forget_room(room))
+
+    async def _forget_room(self, room: LiveRoom) -> None:
+        account = room.account
+        if room.name not in self._live:
+            await self.feed.unsubscribe(keys.room_key(room.name, "feed"))
+            await self.unindex_room(room.name)
+        if room.name in self._live:  # somebody came back meanwhile: make sure that nothing was taken away from them
+            await self.index_room(room.name)
+            if (successor := self._live.get(room.name)) is not None:
+                successor.resync()
+        if not account.rooms and self._accounts.get(account.id) is account:
+            del self._accounts[account.id]
+            await self.feed.unsubscribe(keys.account_feed(account.id))
+
+    # ---- the store's state
+
+    def store_lost(self) -> None:
+        """The store cannot be used: connections stay and are told once; calls wait; nobody new is let in."""
+        if not self._store_usable or self._draining:
+            return
+        self._store_usable = False
+        self.stats.store_outages += 1
+        log.warning("store_unavailable", connections=self.connections)
+        frame = codec.frame(Error(code=ErrorCode.UNAVAILABLE, message=ErrorCode.UNAVAILABLE.message))
+        for room in self._live.values():
+            room.lane.hold()
+            for connection in room.connections():
+                connection.socket.send(frame)
+        self.spawn(self._recover())
+
+    async def _recover(self) -> None:
+        """Try until the store answers, then let every room say who is there before anybody new comes in."""
+        while True:
+            try:
+                await self._liveness.beat()
+                await self._load_pass_key()
+                break
+            except Unavailable:
+                await asyncio.sleep(RECOVER_EVERY_SECONDS)
+        self._store_usable = True
+        log.info("store_usable", rooms=len(self._live))
+        if not self._consuming:
+            self._consuming = True
+            self.spawn(self._consumer.run())
+        for room in list(self._live.values()):
+            room.resync()
+            room.lane.open()
+
+    async def _load_pass_key(self) -> None:
+        try:
+            self.pass_key = await pass_keys.load_or_create(self.clients.scripts, self.pass_key)
+        except SettingError as error:  # passes cannot be had, everything else can
+            log.error("pass_key_unusable", error=str(error))
+
+    def _gap(self) -> None:
+        for room in list(self._live.values()):
+            room.resync()
+
+    def _refusal(self) -> Close | None:
+        if self._draining:
+            return RESTARTING
+        return None if self._store_usable else UNAVAILABLE
+
+    # ---- once a second
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(min(TICK_SECONDS, self._liveness.interval_seconds))
+            if not self._store_usable:
+                continue
+            try:
+                if not await self._liveness.beat():
+                    log.warning("hub_forgotten", hub=self.id)
+                    self._gap()
+            except Unavailable:
+                self.store_lost()
+                continue
+            for room in list(self._live.values()):
+                room.tick()
+            for dead in self._liveness.dead():
+                if self._liveness.living()[:1] == [self.id] or self._long_dead(dead):
+                    self._liveness.buried(dead)
+                    self.spawn(self._reap(dead))
+
+    def _long_dead(self, hub: str) -> bool:
+        return self._liveness.silent_seconds(hub) > self._lease_seconds + REAPER_OF_LAST_RESORT_SECONDS
+
+    async def _reap(self, dead: str) -> None:
+        """Take over the rooms of a dead hub: fence it, make its participants away, and watch the rooms from now on."""
+        log.warning("hub_dead", hub=dead)
+        index = keys.hub_rooms(dead)
+        for member in await guarded(self.clients.scripts.smembers(index)):
+            account, _, room_id = member.decode().partition(" ")
+            room = self._room(RoomName(account, room_id))
+            done = room.reaped.setdefault(dead, asyncio.Event())
+            room.lane.add("reap", detail=dead)
+            await done.wait()
+        await guarded(self.clients.scripts.delete(index))
+        await guarded(self.clients.scripts.hdel(keys.BEATS, dead))
+        await self._stream.forget_consumer(dead)
+
+
+def _shown(reply: Reply) -> Snapshot:
+    if reply.room is None:
+        raise Refused(ErrorCode.UNKNOWN_ACCOUNT)
+    return reply.room

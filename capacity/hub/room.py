@@ -1,0 +1,451 @@
+"""One room on one hub: its connections, the calls made for them, and what its feed says to them.
+
+The way of a join: `arrive` queues it, the lane hands a run of joins to `_commit`, one script decides them all, `_joined` answers each.
+The way of a change: the feed hands it to `_heard`, `_tell` writes one encoded frame to many sockets.
+
+A call's answer and the feed come over different connections, in any order. Both carry the room's revision: a connection is told of no
+change up to the revision that it was answered at, and changes that overtook an answer are told again after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from capacity.errors import ENDED, REPLACED, UNAVAILABLE, UNKNOWN_ACCOUNT, ErrorCode, Unavailable
+from capacity.hub import verbs
+from capacity.hub.connection import Connection
+from capacity.hub.forecast import Forecast
+from capacity.hub.host_view import HostView, standing
+from capacity.hub.lane import BATCH_MAX, Lane, Operation
+from capacity.hub.waiting_line import WaitingLine
+from capacity.protocol import codec
+from capacity.protocol.messages import (
+    AskPass,
+    Claim,
+    ClientMessage,
+    End,
+    Ended,
+    EndedReason,
+    Open,
+    Refresh,
+    RefreshReason,
+    RequestUpgrade,
+    SeatLimit,
+)
+from capacity.store import keys
+from capacity.store.keys import RoomName
+from capacity.store.rooms import AccountChange, Change, Reply, Snapshot, decode_change, operation
+
+if TYPE_CHECKING:
+    from capacity.hub.account import LiveAccount
+    from capacity.hub.hub import Hub
+
+SPREAD_MS_EACH = 5
+"""How far apart those who are told to refresh come back: 5 ms each, within half the hold (contract)."""
+REASSERT_MS = 3000
+"""For how long a room that the store lost lets nobody new in, so that every hub can say who was there."""
+DETACH_AFTER_SECONDS = 5.0
+FENCED_MAX = 5
+
+log = structlog.get_logger(__name__)
+
+
+class LiveRoom:
+    """A room that this hub watches, with or without connections."""
+
+    def __init__(self, hub: Hub, name: RoomName, account: LiveAccount) -> None:
+        self.hub = hub
+        self.name = name
+        self.account = account
+        self.lane = Lane(self._commit)
+        self.by_lease: dict[str, Connection] = {}
+        """Every attendee connection that is not closed."""
+        self.attendees: dict[str, Connection] = {}
+        """Participant → the newest connection that was answered."""
+        self.hosts = HostView(self)
+        self.line = WaitingLine(self)
+        self.snapshot: Snapshot | None = None
+        self._forecast = Forecast()
+        self._early: list[bytes] = []
+        self._overtaking: list[Change] | None = None
+        self._behind: int | None = None
+        self._used_at = time.monotonic()
+        self._fenced = 0
+        self.reaped: dict[str, asyncio.Event] = {}
+        """Dead hub → set when nothing here is theirs any more."""
+
+    # ---- what others see
+
+    @property
+    def seat_limit(self) -> int:
+        """The seat limit as last heard."""
+        return self.snapshot.seat_limit if self.snapshot is not None else 0
+
+    @property
+    def idle(self) -> bool:
+        """Nobody is connected here."""
+        return not self.by_lease and not self.hosts.everybody
+
+    def eta_seconds(self, position: int) -> float | None:
+        """Estimate how long somebody at a position will wait."""
+        return self._forecast.eta_seconds(time.monotonic(), position)
+
+    def full_in_seconds(self, free: int) -> float | None:
+        """Estimate when the room will be full."""
+        return self._forecast.full_in_seconds(time.monotonic(), free)
+
+    def connections(self) -> list[Connection]:
+        """Return every connection, answered or not."""
+        return [*self.by_lease.values(), *self.hosts.everybody]
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Watch the room: index first, then the feed, then the right to act, so that nothing in between is missed."""
+        try:
+            if self.account.known is None and not await self.account.load():
+                self._refuse_all()
+                return
+            await self.hub.index_room(self.name)
+            await self.hub.feed.subscribe(keys.room_key(self.name, "feed"), self._heard)
+            await self.account.listen()
+            reply = await self._attach()
+        except Exception as error:  # whatever it was, whoever waits here must not wait for ever
+            for connection in self.connections():
+                connection.close(UNAVAILABLE)
+            self.hub.drop_room(self)
+            if not isinstance(error, Unavailable):
+                log.error("room_not_started", error=f"{type(error).__name__}: {error}")
+            else:
+                self.hub.store_lost()
+            return
+        if reply.status == "unknown_account":
+            self._refuse_all()
+        elif reply.status == "ended" and reply.room is not None:
+            self.end(reply.room.ended_reason or "api")
+        else:
+            self.lane.open()
+
+    def arrive(self, connection: Connection) -> None:
+        """Take a new connection in."""
+        self._used_at = time.monotonic()
+        if connection.is_host:
+            self.hosts.everybody.add(connection)
+            self.lane.add("host", connection)
+        else:
+            self.by_lease[connection.lease] = connection
+            self.lane.add("join", connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Drop a connection that is closed."""
+        self._used_at = time.monotonic()
+        if connection.is_host:
+            self.hosts.everybody.discard(connection)
+        else:
+            self.by_lease.pop(connection.lease, None)
+            if self.attendees.get(connection.claims.participant) is connection:
+                del self.attendees[connection.claims.participant]
+        self.line.paid(connection)
+
+    def tick(self) -> None:
+        """Once a second: what is due, and whether the feed kept up."""
+        behind = self._behind is not None and self.snapshot is not None and self.snapshot.revision < self._behind
+        if behind and self.hub.feed.live:  # while the feed is lost nothing else is to be expected
+            log.warning("feed_behind", expected=self._behind)
+            self._behind = None
+            self.resync()
+        elif self.idle and time.monotonic() - self._used_at > DETACH_AFTER_SECONDS:
+            self.lane.add("detach")
+        else:
+            self.lane.add("sweep")
+
+    def resync(self) -> None:
+        """Something may have been missed: say who is here, and learn where they stand."""
+        self.lane.add("resync")
+
+    def end(self, reason: EndedReason) -> None:
+        """Tell everybody that the room ended, and let it go."""
+        frame = codec.frame(Ended(room=self.name.room, reason=reason))
+        for connection in self.connections():
+            connection.socket.send(frame)
+            connection.close(ENDED)
+        self.hub.drop_room(self)
+
+    def close(self) -> None:
+        """Stop everything that this room has running."""
+        for event in self.reaped.values():
+            event.set()
+        self.lane.cancel()
+        self.line.cancel()
+        self.hosts.cancel()
+
+    def _refuse_all(self) -> None:
+        for connection in self.connections():
+            connection.close(UNKNOWN_ACCOUNT)
+        self.hub.drop_room(self)
+
+    # ---- hosts
+
+    def host_says(self, connection: Connection, message: ClientMessage) -> None:
+        """Take what a host said, but for leave."""
+        if isinstance(message, Open | End):
+            if connection.claims.expires_at <= self.hub.now_ms():
+                connection.refuse(ErrorCode.TOKEN_EXPIRED)
+            else:
+                self.lane.add("open" if isinstance(message, Open) else "end", connection)
+        elif isinstance(message, RequestUpgrade):
+            self.hub.spawn(self._request_upgrade(connection))
+        elif isinstance(message, Claim):
+            connection.refuse(ErrorCode.NOTHING_HELD)
+        else:
+            assert isinstance(message, AskPass)
+            connection.refuse(ErrorCode.NOT_SEATED)
+
+    async def _request_upgrade(self, connection: Connection) -> None:
+        snapshot = self.snapshot
+        near = standing(snapshot) if snapshot is not None else None
+        wanted = (near.occupied + near.waiting) if near is not None else 0
+        upgrade = self.hub.offer(self.account.id, self.account.plan, self.seat_limit, wanted)
+        try:
+            await self.hub.rooms.announce(
+                self.account.id,
+                AccountChange(
+                    room=self.name.room,
+                    requested_by=connection.claims.participant,
+                    requested_name=connection.claims.name,
+                    plan=upgrade.plan if upgrade is not None else None,
+                ),
+            )
+        except Unavailable:
+            connection.refuse(ErrorCode.UNAVAILABLE)
+            self.hub.store_lost()
+
+    # ---- the way of a call
+
+    async def call(self, verb: str, arguments: list[str | int]) -> Reply:
+        """Call a script, and once more with the same operation id if the answer got lost."""
+        operation_id = operation()
+        try:
+            return await self.hub.rooms.call(verb, self.name, arguments, operation_id=operation_id)
+        except Unavailable:
+            return await self.hub.rooms.call(verb, self.name, arguments, operation_id=operation_id)
+
+    async def _commit(self, verb: str, run: list[Operation]) -> None:
+        if verb == "resync":
+            await self._resync()
+            return
+        if verb == "reap":
+            await self._reap(run)
+            return
+        self._overtaking = []
+        try:
+            reply = None
+            if verb != "pass":
+                reply = await self.call(verb, verbs.arguments(self, verb, run))
+                if reply.status in ("fenced", "unknown_account"):
+                    await self._return_after_fence(run)
+                    return
+                self._fenced = 0
+            verbs.answer(self, verb, run, reply)
+            if reply is not None and reply.room is not None:
+                self._after(reply.room)
+            overtaking, self._overtaking = self._overtaking, None
+            if reply is not None and reply.room is not None and verb == "join":
+                joined = {operation.connection for operation in run if operation.connection is not None}
+                for change in overtaking:
+                    if change.revision > reply.room.revision:
+                        self._tell(change, lambda c: c in joined)
+        except Unavailable:
+            verbs.fail(self, verb, run)
+            self.hub.store_lost()
+        except (
+            Exception
+        ) as error:  # a bug must cost this call, not the room: whoever waits for it is sent away to come again
+            log.error("call_failed", verb=verb, error=f"{type(error).__name__}: {error}")
+            verbs.fail(self, verb, [operation for operation in run if operation.verb not in ("leave", "away")])
+        finally:
+            self._overtaking = None
+
+    async def _return_after_fence(self, run: list[Operation]) -> None:
+        """The room does not know this hub: it was taken for dead, or the store lost the room. Come back, then do the run."""
+        self._fenced += 1
+        if self._fenced > FENCED_MAX:
+            raise Unavailable("fenced again and again")
+        self.lane.put_back(run)
+        await self._resync()
+
+    def _after(self, snapshot: Snapshot) -> None:
+        if snapshot.more:
+            self.lane.add("sweep")
+        if self.snapshot is not None and snapshot.epoch != self.snapshot.epoch and self.snapshot.revision > 0:
+            self.resync()
+        elif self.snapshot is not None and snapshot.revision > self.snapshot.revision:
+            self._behind = snapshot.revision
+
+    async def _reap(self, run: list[Operation]) -> None:
+        """Dead hubs may no longer act here; whoever was connected to them is away from now on."""
+        for index, (_, _, dead) in enumerate(run):
+            try:
+                await self.call("fence", [dead])
+                leases = await self.hub.rooms.leases(self.name, dead)
+                for start in range(0, len(leases), BATCH_MAX):
+                    piece: list[str | int] = [part for lease in leases[start : start + BATCH_MAX] for part in lease]
+                    reply = await self.call("away", piece)
+                    if reply.status == "fenced":
+                        self.lane.put_back(run[index:])
+                        await self._resync()
+                        return
+            except Unavailable:
+                self.lane.put_back(run[index:])
+                self.hub.store_lost()
+                return
+            log.info("hub_reaped", dead=dead, participants=len(leases))
+            self.reaped.setdefault(dead, asyncio.Event()).set()
+
+    async def detached(self) -> None:
+        """The store let this hub go: leave the index, unless somebody came meanwhile."""
+        await self.hub.unindex_room(self.name)
+        if self.idle:
+            self.hub.drop_room(self)
+        else:
+            await self.hub.index_room(self.name)
+            self.resync()
+
+    # ---- coming back
+
+    async def _attach(self) -> Reply:
+        was_open = int(self.snapshot is not None and self.snapshot.state == "open")
+        reply = await self.call("attach", [was_open, REASSERT_MS])
+        after, before = reply.room, self.snapshot
+        if after is not None and (before is None or after.epoch != before.epoch or after.revision >= before.revision):
+            self.snapshot = after
+            self._behind = None
+            if before is not None:
+                self._heal(before, after)
+        early, self._early = self._early, []
+        for raw in early:
+            self._heard(raw)
+        return reply
+
+    async def _resync(self) -> None:
+        try:
+            reply = await self._attach()
+            if reply.status == "unknown_account" and await self.account.restore():
+                reply = await self._attach()
+            if reply.status == "ended" and reply.room is not None:
+                self.end(reply.room.ended_reason or "api")
+                return
+            present = [c for c in self.attendees.values() if c.state in ("seated", "waiting", "held")]
+            for start in range(0, len(present), BATCH_MAX):
+                piece = [c for c in present[start : start + BATCH_MAX] if c.state != "closed"]
+                arguments: list[str | int] = []
+                for c in piece:
+                    arguments += [c.claims.participant, c.lease, c.state, c.sequence]
+                reply = await self.call("reassert", arguments)
+                verbs.healed(self, piece, reply)
+            if self.hosts.everybody:
+                self.lane.add("host")
+            log.info("room_resynced", connections=len(present) + len(self.hosts.everybody))
+        except Unavailable:
+            self.hub.store_lost()
+
+    def _heal(self, before: Snapshot, after: Snapshot) -> None:
+        """Tell what the feed did not: a new limit, a near-full level that came or went."""
+        if before.seat_limit != after.seat_limit:
+            self._broadcast_limit(before.seat_limit, after, lambda _: True)
+        if before.told and not after.told:
+            self.hosts.tell_cleared(after.occupied, after.seat_limit, after.revision)
+        elif after.told != before.told and (near := standing(after)) is not None:
+            self.hosts.tell_near(near, after.revision)
+        self.hosts.changed()
+
+    # ---- the way of a change
+
+    def _heard(self, raw: bytes) -> None:
+        change = decode_change(raw)
+        known = self.snapshot
+        if known is None:
+            self._early.append(raw)  # it overtook the answer of the attach under way
+            return
+        if known.revision > 0 and change.epoch == known.epoch and change.revision <= known.revision:
+            return
+        if known.revision > 0 and (change.epoch != known.epoch or change.revision != known.revision + 1):
+            log.warning("feed_gap", revision=known.revision, heard=change.revision)
+            self.resync()
+        self.snapshot = change
+        if self._overtaking is not None:
+            self._overtaking.append(change)
+        self._forecast.saw(time.monotonic(), change.occupied, sum(len(o.participants) for o in change.offers))
+        self._tell(change, lambda c: c.revision < change.revision)
+        if change.near is not None:
+            self.hosts.tell_near(change.near, change.revision)
+        elif change.cleared:
+            self.hosts.tell_cleared(change.occupied, change.seat_limit, change.revision)
+        self.hosts.changed()
+        if change.moved:
+            self.line.moved()
+
+    def _tell(self, change: Change, concerns: Callable[[Connection], bool]) -> None:
+        """Tell the connections that a change concerns what it means for them."""
+        if change.previous is not None:
+            self._broadcast_limit(change.previous, change, concerns)
+        if change.opened:
+            for connection in self.attendees.values():
+                if connection.state == "waiting" and connection.reason == "not_started" and concerns(connection):
+                    connection.reason = "full"
+                    self.line.owe(connection)
+        for connection in self._here(change.expired, concerns):
+            if connection.state == "held":
+                connection.state, connection.reason = "waiting", "full"
+                self.line.owe(connection)
+        for offer in change.offers:
+            told = [c for c in self._here(offer.participants, concerns) if c.state in ("waiting", "held")]
+            self.refresh(told, offer.reason, offer.held_until, offer.told)
+        for _, lease in change.replaced:
+            if (older := self.by_lease.get(lease)) is not None:
+                older.close(REPLACED)
+        for connection in self._here(change.put_out, concerns):
+            self.put_out(connection)
+        if change.ended is not None:
+            self.end(change.ended)
+
+    def put_out(self, connection: Connection) -> None:
+        """Tell one connection that the room is over for it."""
+        connection.send(Ended(room=self.name.room, reason="api"))
+        connection.close(ENDED)
+
+    def refresh(self, connections: Iterable[Connection], reason: RefreshReason, held_until: int, told: int) -> None:
+        """Tell connections that a seat is held for them; the frame is the same for all."""
+        hold_ms = self.hub.hold_ms
+        spread_ms = int(min(hold_ms / 2, SPREAD_MS_EACH * told)) if told > 1 else 0
+        frame = codec.frame(
+            Refresh(
+                room=self.name.room,
+                reason=reason,
+                seat_limit=self.seat_limit,
+                hold_seconds=hold_ms / 1000,
+                held_until=held_until,
+                spread_ms=spread_ms,
+            )
+        )
+        for connection in connections:
+            connection.state = "held"
+            self.line.paid(connection)
+            connection.socket.send(frame)
+            self.hub.stats.refreshes += 1
+
+    def _here(self, participants: list[str], concerns: Callable[[Connection], bool]) -> Iterable[Connection]:
+        attendees = self.attendees
+        found = [attendees.get(participant) for participant in participants]
+        return [connection for connection in found if connection is not None and concerns(connection)]
+
+    def _broadcast_limit(self, previous: int, now: Snapshot, concerns: Callable[[Connection], bool]) -> None:
+        frame = codec.frame(SeatLimit(room=self.name.room, seat_limit=now.seat_limit, previous=previous))
+        for connection in (*self.attendees.values(), *self.hosts.answered()):
+            if concerns(connection):
+                connection.socket.send(frame)

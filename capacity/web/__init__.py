@@ -1,0 +1,1 @@
+"""The edge: the socket protocol, HTTP routes, tokens, problem details, metrics, pages. May import everything below it."""
