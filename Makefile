@@ -1,0 +1,59 @@
+# make run     installs everything into .venv, then starts the demo
+# make test    installs everything, then runs all tests         (make test ARGS="tests/hub -x")
+# make lint    ruff and strict types
+# make lock    resolves pyproject.toml anew into the lock files (needs uv: pip install uv)
+#
+# Needs Python 3.11 or later; no Redis, no Docker, no root.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+APT := DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq
+LOCK := uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--annotation-style line --custom-compile-command "make lock"
+
+.PHONY: run test lint lock browser clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/run.installed
+	$(BIN)/capacity demo $(ARGS)
+
+test: $(VENV)/dev.installed browser
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.installed
+	$(BIN)/ruff check capacity tests
+	$(BIN)/ruff format --check capacity tests
+	$(BIN)/mypy --strict capacity tests
+
+lock:
+	$(LOCK) --group build --output-file requirements.lock $(ARGS)
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/run.installed: requirements.lock
+$(VENV)/dev.installed: requirements-dev.lock
+
+# A stamp beside what it says: the locked packages with their hashes, then the checkout itself, in place.
+$(VENV)/%.installed: pyproject.toml | $(BIN)/pip
+	$(PIP) install --require-hashes --requirement $(filter %.lock,$^)
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Capacity needs Python 3.11 or later, and $(PYTHON) is not that; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && $(APT) update && $(APT) install -y python3-venv && $(PYTHON) -m venv --clear $(VENV); } >/dev/null 2>&1 || \
+	  { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+# The browser tests use the system's Chromium; without one they are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing Chromium for the browser tests ..." && \
+	    { $(APT) update && $(APT) install -y --no-install-recommends chromium; } >/dev/null 2>&1 </dev/null; } || \
+	  echo "There is no Chromium: the browser tests will be skipped."

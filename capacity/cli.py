@@ -1,0 +1,269 @@
+"""The program: `capacity serve`, `demo`, `token`, `publish`.
+
+Whatever cannot work is one line on stderr: exit code 2 for a setting or an argument, 1 for something that was tried and
+failed. Settings are read from the environment; every one has a flag, which wins.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from capacity import __version__, log, settings
+from capacity.errors import Refused, SettingError
+from capacity.setting_readers import directory
+
+TTL_SECONDS_MAX = 10 * 366 * 24 * 3600
+_UNITS_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+# flag → what --help says of it
+SETTINGS = {
+    "redis_url": "Redis or Valkey to use; without one, an embedded Valkey runs in the data directory.",
+    "data_dir": "Where the embedded Valkey keeps its data.",
+    "token_key": "HS256 secret of at least 32 bytes, or file:PATH of a PEM public key or a JWKS. Others on this "
+    "machine can see arguments: a secret is better off in CAPACITY_TOKEN_KEY.",
+    "webhook_secret": "whsec_… secrets of the billing system, separated by spaces.",
+    "plans": "Plan catalogue (TOML).",
+    "allowed_origins": "Browser origins let in besides our own, separated by spaces.",
+    "trusted_proxies": "Address ranges whose forwarded headers count, separated by spaces.",
+    "frame_ancestors": "Who may frame the pages, separated by spaces.",
+    "near_full": "Share of the seat limit that is near full. Default: 0.9.",
+    "near_full_clear": "Share of the seat limit below which that is over. Default: 0.8.",
+    "grace_seconds": "How long a lost connection keeps its seat. Default: 30.",
+    "place_seconds": "How long a lost connection keeps its place in the line. Default: 120.",
+    "hold_seconds": "How long a seat is held for someone told to refresh. Default: 60.",
+    "lease_seconds": "How long a silent process keeps its participants. Default: 10.",
+    "ping_seconds": "Time between server pings; two unanswered are a lost connection. Default: 25.",
+    "idle_seconds": "When an open room with nobody in it ends. Default: 900.",
+    "ended_seconds": "How long an ended room answers that it ended. Default: 3600.",
+    "upgrade_url": "Where the upgrade button goes when billing is external.",
+    "support_url": "Support link beside a downgrade.",
+}
+
+app = typer.Typer(
+    name="capacity",
+    help="Seats, waiting rooms and live seat limits for webinars.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Role(StrEnum):
+    host = "host"
+    attendee = "attendee"
+    service = "service"
+
+
+class LogLevel(StrEnum):
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+class Failed(Exception):
+    """Something that was tried and did not work. `str()` is the one line; the exit code is 1."""
+
+
+def main() -> None:
+    """Run the program of sys.argv. Does not return."""
+    try:
+        app()
+    except SettingError as error:
+        _die(error, 2)
+    except Failed as error:
+        _die(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _die(error: Exception, code: int) -> None:
+    print(f"capacity: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each of the settings, and put what came by flag into the environment.
+
+    Into the environment, because the worker processes of `serve` and the demo read their settings from there.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**arguments: Any) -> None:
+            for name in names:
+                value = arguments.pop(name)
+                if value is not None:
+                    os.environ[settings.variable_of(name)] = value
+            command(**arguments)
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        flags = [_flag(name) for name in names]
+        run.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *flags)}
+        return run
+
+    return decorate
+
+
+def _flag(name: str) -> inspect.Parameter:
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=f"{SETTINGS[name]} ({settings.variable_of(name)})",
+        show_default=False,
+        rich_help_panel="Settings",
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+    )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"capacity {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
+Level = Annotated[LogLevel, typer.Option("--log-level", help="Least severe kind of line to log.")]
+Inherited = Annotated[int | None, typer.Option(hidden=True)]
+
+
+@app.command()
+@_with_flags(*SETTINGS)
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(help="Processes that share the port.", min=1, max=64)] = 1,
+    log_level: Level = LogLevel.info,
+    listening_fd: Inherited = None,
+    supervisor_pid: Inherited = None,
+) -> None:
+    """Serve rooms until told to stop (SIGTERM, Ctrl-C)."""
+    from capacity import serve as server
+
+    log.set_up(log_level)
+    loaded = settings.load(os.environ)
+    if listening_fd is not None and supervisor_pid is not None:
+        server.work(loaded, listening_fd=listening_fd, supervisor_pid=supervisor_pid)
+    else:
+        server.run(loaded, host=host, port=port, workers=workers, log_level=log_level)
+
+
+@app.command()
+@_with_flags(*SETTINGS)
+def demo(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    audience: Annotated[bool, typer.Option(help="Let a simulated audience arrive.")] = True,
+    log_level: Level = LogLevel.warning,
+) -> None:
+    """Serve one room with people in it, to be looked at in a browser."""
+    from capacity import demo as demonstration
+
+    log.set_up(log_level)
+    given = os.environ.get("CAPACITY_DATA_DIR", "").strip()
+    data_dir = directory("CAPACITY_DATA_DIR", given) if given else None
+    raise typer.Exit(demonstration.run(os.environ, host=host, port=port, audience=audience, data_dir=data_dir))
+
+
+@app.command()
+@_with_flags("token_key")
+def token(
+    account: Annotated[str, typer.Option(help="The account; * for a service that acts on all.")],
+    sub: Annotated[str, typer.Option(help="The participant.")],
+    role: Annotated[Role, typer.Option(help="Who that is.")],
+    room: Annotated[str | None, typer.Option(help="The room; a service needs none.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to show to hosts.")] = None,
+    billing: Annotated[bool, typer.Option("--billing", help="This host may buy.")] = False,
+    ttl: Annotated[str, typer.Option(help="How long it is valid: seconds, or such as 30m, 12h, 7d.")] = "12h",
+) -> None:
+    """Print a token signed with the HS256 secret of CAPACITY_TOKEN_KEY."""
+    import jwt
+
+    from capacity.protocol.tokens import claims_of
+
+    key = settings.load({"CAPACITY_TOKEN_KEY": os.environ.get("CAPACITY_TOKEN_KEY", "")}).token_key
+    if key.startswith("file:"):
+        raise SettingError(
+            "CAPACITY_TOKEN_KEY: expected an HS256 secret to sign with, got the file of a public key; "
+            "whoever has the private key signs the tokens."
+        )
+    if billing and role is not Role.host:
+        raise SettingError(f"--billing: expected with --role host, got --role {role}; only a host may buy.")
+    claims: dict[str, Any] = {"aud": "capacity", "exp": int(time.time()) + _seconds(ttl)}
+    claims |= {"sub": sub, "account": account, "role": str(role)}
+    claims |= {"room": room} if room is not None else {}
+    claims |= {"name": name} if name is not None else {}
+    claims |= {"billing": True} if billing else {}
+    try:
+        claims_of(claims)
+    except Refused as refused:
+        raise SettingError(refused.detail) from None
+    print(jwt.encode(claims, key, algorithm="HS256"))
+
+
+@app.command()
+@_with_flags("redis_url", "data_dir", "webhook_secret", "plans")
+def publish(
+    account: Annotated[str, typer.Argument(help="The account whose plan changed.")],
+    seats: Annotated[int, typer.Option(help="Seats per room from now on.")],
+    plan: Annotated[
+        str | None, typer.Option(help="The plan's id; without it, the monthly plan with as many seats, else custom.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Grows with every change of the account.")] = None,
+    concurrent_sessions: Annotated[int | None, typer.Option(help="Rooms that may be open at once.")] = None,
+    url: Annotated[str | None, typer.Option(help="Post it, signed, to this server, instead of to the stream.")] = None,
+) -> None:
+    """Tell the service of a plan change, as a billing system does."""
+    from capacity import publishing
+
+    event = publishing.event(
+        _settings_without("token_key"),
+        account,
+        seats=seats,
+        plan=plan,
+        version=version,
+        concurrent_sessions=concurrent_sessions,
+    )
+    try:
+        loaded = _settings_without("token_key")
+        said = publishing.post(loaded, event, url) if url is not None else publishing.append(loaded, event)
+    except publishing.NotPublished as error:
+        raise Failed(f"not published: {error}") from None
+    print(said)
+
+
+def _settings_without(*names: str) -> settings.Settings:
+    """The settings for a command beside the server, which need not have all of the server's variables in order."""
+    hidden = {settings.variable_of(name) for name in names}
+    environ: Mapping[str, str] = {name: value for name, value in os.environ.items() if name not in hidden}
+    return settings.load(environ, require_token_key=False)
+
+
+def _seconds(text: str) -> int:
+    matched = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip())
+    seconds = int(matched[1]) * _UNITS_SECONDS[matched[2]] if matched else 0
+    if not 0 < seconds <= TTL_SECONDS_MAX:
+        raise SettingError(f"--ttl: expected seconds, or such as 30m, 12h, 7d, at most ten years, got {text!a}.")
+    return seconds

@@ -1,0 +1,186 @@
+"""The simulated audience: a process of its own that speaks only the public wire.
+
+    CAPACITY_TOKEN_KEY=… python -m capacity.demo.audience http://127.0.0.1:8000 --account demo --room welcome
+
+Guests arrive until the room is full and a line waits behind it; how many that is they hear from the server, so that
+more come after an upgrade. Each does what a real page does: comes back within the spread when told to refresh, follows
+the close codes, and sometimes leaves, or loses the connection and returns. The process ends when its standard input
+does, which is a pipe from the demo: so it never outlives the demo, however that ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import sys
+import threading
+import time
+from typing import Any, Literal
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
+
+from capacity.demo.tokens import mint
+
+SECRET_VARIABLE = "CAPACITY_TOKEN_KEY"
+STOP_CODES = frozenset({1000, 1002, 1007, 1008, 1009, 4401, 4404, 4409, 4410})
+SOON_CODE = 1012
+SOON_SECONDS_MAX = 2.0
+GROWING_SECONDS_FIRST, GROWING_SECONDS_MAX = 1.0, 30.0
+DROP_SECONDS_MAX = 8.0
+STABLE_SECONDS = 10.0
+OPEN_SECONDS = 10.0
+TURNED_AWAY_SECONDS = 10.0
+FILL_SECONDS = 40.0
+
+Plan = Literal["stay", "leave", "drop"]
+
+
+class Audience:
+    """The guests that are here, and how many should be. `limit` is what the server said last."""
+
+    def __init__(self, options: argparse.Namespace, secret: str) -> None:
+        self.options = options
+        self.secret = secret
+        self.limit = 0
+        self.turned_away_at = -TURNED_AWAY_SECONDS
+        self.random = random.Random()
+        self._here: set[asyncio.Task[None]] = set()
+        self._arrived = 0
+
+    @property
+    def wanted(self) -> int:
+        """How many guests there should be: all seats taken, and a line. Nobody comes where all are turned away."""
+        if time.monotonic() - self.turned_away_at < TURNED_AWAY_SECONDS:
+            return 0
+        return int(max(1, min(self.limit + self.options.line, self.options.people_max)))
+
+    async def arrive(self) -> None:
+        """Let guests come, one by one and a little unevenly, for as long as the process lives."""
+        while True:
+            missing = self.wanted - len(self._here)
+            if missing > 0:
+                self._arrived += 1
+                task = asyncio.create_task(Guest(self, self._arrived).attend())
+                self._here.add(task)
+                task.add_done_callback(self._here.discard)
+            # A large plan fills faster: nobody wants to watch a thousand seats fill one by one.
+            await asyncio.sleep(self.random.expovariate(max(self.options.rate, missing / FILL_SECONDS)))
+
+
+class Guest:
+    """One attendee with one page."""
+
+    def __init__(self, audience: Audience, number: int) -> None:
+        options = audience.options
+        self._audience = audience
+        self._random = audience.random
+        self._address = f"{options.url.rstrip('/').replace('http', 'ws', 1)}/v1/ws"
+        self._token = mint(
+            audience.secret,
+            f"guest-{number}",
+            account=options.account,
+            room=options.room,
+            role="attendee",
+            name=f"Guest {number}",
+        )
+        self._leaves_at = time.monotonic() + self._random.expovariate(1 / options.stay_seconds)
+
+    async def attend(self) -> None:
+        """Connect, and again after every end that asks for it, until the guest leaves or is told to stop."""
+        attempts = 0
+        while True:
+            code: int | None = None
+            began = time.monotonic()
+            try:
+                async with connect(
+                    self._address,
+                    subprotocols=[Subprotocol("capacity.v1"), Subprotocol(f"bearer.{self._token}")],
+                    compression=None,
+                    proxy=None,
+                    open_timeout=OPEN_SECONDS,
+                    ping_interval=None,
+                    close_timeout=2,
+                ) as connection:
+                    plan = await self._follow(connection)
+                    if plan == "leave":
+                        return
+                    if plan == "drop":
+                        connection.transport.abort()
+                        await asyncio.sleep(self._random.uniform(1, DROP_SECONDS_MAX))
+                    continue
+            except ConnectionClosed as closed:
+                code = closed.rcvd.code if closed.rcvd is not None else None
+            except (OSError, TimeoutError, InvalidHandshake):
+                pass
+            if code in STOP_CODES:
+                self._audience.turned_away_at = time.monotonic()
+                return
+            if time.monotonic() - began >= STABLE_SECONDS:
+                attempts = 0
+            longest = min(GROWING_SECONDS_MAX, GROWING_SECONDS_FIRST * 2**attempts)
+            attempts += 1
+            await asyncio.sleep(self._random.uniform(0, SOON_SECONDS_MAX if code == SOON_CODE else longest))
+
+    async def _follow(self, connection: ClientConnection) -> Plan:
+        """Hear the server until this connection should end: "stay" comes back at once, as a page that reloads."""
+        drops_at = time.monotonic() + self._random.expovariate(1 / self._audience.options.drop_seconds)
+        while True:
+            now = time.monotonic()
+            if now >= self._leaves_at:
+                await connection.send('{"type":"leave"}')
+                return "leave"
+            if now >= drops_at:
+                return "drop"
+            try:
+                async with asyncio.timeout(min(self._leaves_at, drops_at) - now):
+                    message: dict[str, Any] = json.loads(await connection.recv())
+            except TimeoutError:
+                continue
+            self._audience.limit = message.get("seat_limit", self._audience.limit)
+            if message["type"] == "refresh":
+                await asyncio.sleep(self._random.uniform(0, message["spread_ms"] / 1000))
+                return "stay"
+
+
+def _end_with_standard_input() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m capacity.demo.audience", description="A simulated audience.")
+    parser.add_argument("url", help="address of the server, such as http://127.0.0.1:8000")
+    parser.add_argument("--account", default="demo")
+    parser.add_argument("--room", default="welcome")
+    parser.add_argument("--rate", type=float, default=1.5, help="least arrivals a second")
+    parser.add_argument("--line", type=int, default=20, help="how many wait behind a full room")
+    parser.add_argument("--people-max", type=int, default=400, help="the most guests at once")
+    parser.add_argument("--stay-seconds", type=float, default=600.0, help="how long a guest stays, on average")
+    parser.add_argument("--drop-seconds", type=float, default=400.0, help="how long a connection lasts, on average")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run until standard input ends. Exit code 2 without a secret."""
+    options = _options()
+    secret = os.environ.get(SECRET_VARIABLE, "")
+    if not secret:
+        print(f"{SECRET_VARIABLE} must hold the secret that the server checks tokens with.", file=sys.stderr)
+        return 2
+    logging.getLogger("websockets").addHandler(logging.NullHandler())
+    threading.Thread(target=_end_with_standard_input, name="standard-input", daemon=True).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Audience(options, secret).arrive())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Who is asking, and whether they may. A token is verified here; what its claims mean is in `protocol.tokens`.
+
+PyJWT checks the form and the signature. Its claim checks are lenient (an `exp` of text passes), so `exp`, `nbf` and
+`aud` are checked here. Neither a token nor a part of one ever stands in a log line or an answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from jwt import PyJWTError
+from jwt.api_jws import PyJWS
+from starlette.requests import Request
+
+from capacity.errors import ErrorCode, Refused, SettingError
+from capacity.protocol.tokens import ANY_ACCOUNT, Claims, claims_of
+from capacity.web.token_keys import FILE_PREFIX, Keys, file_keys, secret_keys
+
+AUDIENCE = "capacity"
+LEEWAY_SECONDS = 30
+TOKEN_CHARACTERS_MAX = 8192
+INSTANT_SECONDS_MAX = 253_402_300_799
+"""The end of the year 9999. Beyond it stand instants in ms, a common mistake that would make a token eternal."""
+KEY_FILE_CHECK_SECONDS = 1.0
+
+log = structlog.get_logger("capacity.auth")
+
+_jws = PyJWS(algorithms=["HS256", "RS256", "ES256", "EdDSA"])
+_decode_payload = msgspec.json.Decoder().decode
+
+
+class KeyRing:
+    """Verifies tokens with the keys of CAPACITY_TOKEN_KEY.
+
+    The keys of a file are read again within a second of its change, so keys rotate without a restart. While the new
+    file cannot be used, the old keys stay.
+    """
+
+    def __init__(
+        self,
+        token_key: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises SettingError for a key that cannot work. `token_key` is a secret, or `file:` and a path."""
+        self._clock = clock
+        self._monotonic = monotonic
+        self._path: Path | None = None
+        if token_key.startswith(FILE_PREFIX):
+            self._path = Path(token_key.removeprefix(FILE_PREFIX))
+            self._stamp = _stamp(self._path)
+            self._checked_at = monotonic()
+        self._use(file_keys(self._path) if self._path else secret_keys(token_key))
+
+    def __repr__(self) -> str:
+        return f"KeyRing({'secret' if self._path is None else self._path})"
+
+    def verify(self, token: str) -> Claims:
+        """Return the claims of a valid token.
+
+        Raises Refused: `token_expired`, `invalid_id` for a claim that is no id, `unauthorized` for everything else.
+        """
+        if self._path is not None and self._monotonic() - self._checked_at >= KEY_FILE_CHECK_SECONDS:
+            self._reload(self._path)
+        payload = self._payload(token)
+        expires_at = _instant(payload, "exp")
+        if expires_at is None:
+            raise _unauthorized("The token has no exp.")
+        now = self._clock()
+        if expires_at <= now - LEEWAY_SECONDS:
+            raise Refused(ErrorCode.TOKEN_EXPIRED)
+        starts_at = _instant(payload, "nbf")
+        if starts_at is not None and starts_at > now + LEEWAY_SECONDS:
+            raise _unauthorized("The token is not valid yet (nbf).")
+        audience = payload.get("aud")
+        if audience != AUDIENCE and not (isinstance(audience, list) and AUDIENCE in audience):
+            raise _unauthorized(f"The token's aud must be {AUDIENCE}.")
+        return claims_of(payload)
+
+    def _payload(self, token: str) -> dict[str, Any]:
+        if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
+            raise _unauthorized("This is no token.")
+        try:
+            if self._only is None:
+                # PyJWT has checked that a kid is text.
+                key = self._keys.get(_jws.get_unverified_header(token).get("kid"))
+                if key is None:
+                    raise _unauthorized("The token's kid names none of the keys.")
+            else:
+                key = self._only
+            payload = _decode_payload(_jws.decode_complete(token, key, [key.algorithm_name])["payload"])
+        except (PyJWTError, ValueError, TypeError, RecursionError):
+            raise _unauthorized("The token is not valid: its form, algorithm or signature is wrong.") from None
+        if not isinstance(payload, dict):
+            raise _unauthorized("The token's payload must be an object.")
+        return payload
+
+    def _use(self, keys: Keys) -> None:
+        self._keys = keys
+        self._only = next(iter(keys.values())) if len(keys) == 1 else None
+
+    def _reload(self, path: Path) -> None:
+        self._checked_at = self._monotonic()
+        stamp = _stamp(path)
+        if stamp == self._stamp:
+            return
+        # Taken before reading: a file that changes meanwhile is read once more.
+        self._stamp = stamp
+        try:
+            self._use(file_keys(path))
+        except SettingError as error:
+            log.warning("token_keys_kept", reason=str(error))
+        else:
+            log.info("token_keys_reloaded", keys=len(self._keys))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes with the file; None while it is not there. The inode tells of a file renamed into place."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _instant(payload: dict[str, Any], claim: str) -> float | None:
+    """A NumericDate in seconds (RFC 7519, section 2), or None if there is none."""
+    value = payload.get(claim)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= INSTANT_SECONDS_MAX:
+        raise _unauthorized(f"The token's {claim} must be a number of seconds since the epoch.")
+    return value
+
+
+def _unauthorized(detail: str) -> Refused:
+    return Refused(ErrorCode.UNAUTHORIZED, detail)
+
+
+# ---- HTTP: who may what (contract, "Tokens")
+
+
+def bearer(request: Request, keyring: KeyRing) -> Claims:
+    """Return the claims of the request's bearer token. Raises Refused as `KeyRing.verify`, also when there is none."""
+    headers = request.headers.getlist("authorization")
+    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise Refused(ErrorCode.UNAUTHORIZED)
+    return keyring.verify(token.strip())
+
+
+def require_room(claims: Claims, account: str, room: str) -> None:
+    """Return if the claims may act on the room: a service of its account, or a host of that room. Raises Refused."""
+    if claims.role == "service":
+        allowed = claims.account in (account, ANY_ACCOUNT)
+    else:
+        allowed = claims.role == "host" and (claims.account, claims.room) == (account, room)
+    if not allowed:
+        raise Refused(ErrorCode.FORBIDDEN, "Only a service of the account, or a host of this room, may do this.")

@@ -1,0 +1,122 @@
+"""`/openapi.json`: OpenAPI 3.1, made from the table of operations and the types of their bodies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from capacity import __version__
+from capacity.domain import ids
+from capacity.protocol import events, signatures
+from capacity.web.operations import Answer, Operation
+from capacity.web.problems import MEDIA_TYPE, STATUS, Problem, title
+
+_REF = "#/components/schemas/{name}"
+_PATTERNS = {"account": ids.ACCOUNT_OR_ROOM, "room": ids.ACCOUNT_OR_ROOM, "participant": ids.PARTICIPANT}
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "open": [],
+    "token": [{"token": []}],
+    "signature": [{"webhook": []}],
+}
+_DESCRIPTION = (
+    "Seats, waiting rooms and live seat limits for webinar platforms. The live part is the WebSocket at /v1/ws; "
+    "docs/protocol.md describes it."
+)
+
+
+def document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI document of the operations."""
+    table = list(operations)
+    types = {answer.type: None for operation in table for answer in operation.answers if answer.type is not None}
+    bodies = {operation.body: None for operation in table if operation.body is not None}
+    schemas, components = msgspec.json.schema_components([*types, *bodies, Problem], ref_template=_REF)
+    schema_of = dict(zip([*types, *bodies, Problem], schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in table:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Capacity", "version": __version__, "description": _DESCRIPTION},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A JWT with aud capacity: a service's, or a host's for their room.",
+                },
+                "webhook": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": signatures.SIGNATURE_HEADER,
+                    "description": "Standard Webhooks: webhook-id, webhook-timestamp and webhook-signature.",
+                },
+            },
+        },
+    }
+
+
+def _operation(operation: Operation, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "security": _SECURITY[operation.access],
+        "parameters": _parameters(operation),
+        "responses": {
+            **{str(answer.status): _answer(answer, schema_of) for answer in operation.answers},
+            **_refusals(operation.refusals, schema_of[Problem]),
+        },
+    }
+    if operation.body is not None:
+        content = {"schema": schema_of[operation.body]}
+        media_types = (events.MEDIA_TYPE, "application/json")
+        described["requestBody"] = {"required": True, "content": dict.fromkeys(media_types, content)}
+    return described
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^{_PATTERNS[name]}$"},
+        }
+        for name in re.findall(r"\{(\w+)\}", operation.path)
+    ]
+    if operation.access == "signature":
+        for name in (signatures.ID_HEADER, signatures.TIMESTAMP_HEADER):
+            found.append({"name": name, "in": "header", "required": True, "schema": {"type": "string"}})
+    return found
+
+
+def _answer(answer: Answer, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    schema = {"type": "string"} if answer.type is None else schema_of[answer.type]
+    return {"description": answer.description, "content": {answer.media_type: {"schema": schema}}}
+
+
+def _refusals(codes: Iterable[str], base: dict[str, Any]) -> dict[str, Any]:
+    """The refusals by status; each names the codes that it may carry."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(STATUS[code], []).append(str(code))
+    responses: dict[str, Any] = {}
+    for status, found in sorted(by_status.items()):
+        narrowed = {"properties": {"status": {"const": status}, "code": {"enum": found}}}
+        described: dict[str, Any] = {
+            "description": " ".join(title(code) for code in codes if STATUS[code] == status),
+            "content": {MEDIA_TYPE: {"schema": {"allOf": [base, narrowed]}}},
+        }
+        if header := _HEADERS.get(HTTPStatus(status)):
+            described["headers"] = {header: {"required": True, "schema": {"type": "string"}}}
+        responses[str(status)] = described
+    return responses
+
+
+_HEADERS = {HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After"}

@@ -1,0 +1,54 @@
+"""The HTTP surface put together: the table of operations, its routes, and what stands around them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from capacity.domain.plans import Catalogue
+from capacity.protocol.passes import PassKey
+from capacity.web.answers import Plans
+from capacity.web.auth import KeyRing
+from capacity.web.cors import Cors
+from capacity.web.metrics import Metrics
+from capacity.web.openapi import document
+from capacity.web.operations import routes_of
+from capacity.web.ports import RoomHub
+from capacity.web.problems import Guard
+from capacity.web.rooms import RoomApi
+from capacity.web.service import ServiceApi
+from capacity.web.traffic import SafeHeaders, Traffic
+from capacity.web.webhook import BODY_SECONDS, Webhook
+
+
+def routes(
+    hub: RoomHub,
+    keyring: KeyRing,
+    *,
+    webhook_secrets: Sequence[str],
+    catalogue: Catalogue,
+    pass_key: Callable[[], PassKey | None],
+    metrics: Metrics,
+    clock: Callable[[], float] = time.time,
+    body_seconds: float = BODY_SECONDS,
+) -> list[BaseRoute]:
+    """Return the routes of the contract. The app needs `problems.exception_handlers()` and `middleware` as well."""
+    metrics.watch(hub)
+    service = ServiceApi(hub, keyring, metrics, Plans.of(catalogue), pass_key)
+    table = [
+        *service.operations(),
+        *RoomApi(hub, keyring).operations(),
+        *Webhook(hub, webhook_secrets, clock=clock, body_seconds=body_seconds).operations(),
+    ]
+    service.describe(msgspec.json.encode(document(table)))
+    return routes_of(table)
+
+
+def middleware(metrics: Metrics, allowed_origins: Sequence[str]) -> list[Middleware]:
+    """Return what `Starlette(middleware=…)` needs, outermost first."""
+    cors = [Middleware(Cors, allowed_origins=tuple(allowed_origins))] if allowed_origins else []
+    return [Middleware(Traffic, metrics=metrics), Middleware(SafeHeaders), *cors, Middleware(Guard)]
