@@ -70,6 +70,11 @@ class ErrorCode(StrEnum):
     SUBJECT_MISMATCH = "subject_mismatch", "subject and data.account name different accounts."
     TOO_LARGE = "too_large", "The request body is too large."
     OVERLOADED = "overloaded", "Too many requests at once; try again after the time in Retry-After."
+    UNKNOWN_TYPE = "unknown_type", "The event is of a type that this service does not take."
+    REQUEST_TIMEOUT = "request_timeout", "The request did not come to its end in time."
+    UPGRADE_REQUIRED = "upgrade_required", "This address speaks WebSocket, version 13."
+    HEADER_TOO_LARGE = "header_too_large", "The request's header is too large."
+    INTERNAL_ERROR = "internal_error", "Something went wrong on our side."
     FOREIGN_ORIGIN = "foreign_origin", "This origin is not allowed to connect."
 
 

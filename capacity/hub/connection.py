@@ -90,7 +90,7 @@ class Connection:
             else:
                 room.lane.add("leave", self)
         elif self.is_host:
-            room.host_says(self, message)
+            room.hosts.says(self, message)
         elif isinstance(message, Claim):
             room.lane.add("claim", self)
         elif isinstance(message, AskPass):

@@ -1,4 +1,4 @@
-"""What the hosts of a room are told: the occupancy while it changes, at most five times a second, and near-full notices at once."""
+"""The hosts of a room. What they are told: the occupancy while it changes, at most five times a second, and near-full notices at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from capacity.errors import ErrorCode, Unavailable
 from capacity.protocol import codec
-from capacity.protocol.messages import NearFull, NearFullCleared, Upgrade
-from capacity.store.rooms import Near, Snapshot
+from capacity.protocol.messages import (
+    AskPass,
+    Claim,
+    ClientMessage,
+    End,
+    NearFull,
+    NearFullCleared,
+    Open,
+    RequestUpgrade,
+    Upgrade,
+)
+from capacity.store.rooms import AccountChange, Near, Snapshot
 
 if TYPE_CHECKING:
     from capacity.hub.connection import Connection
@@ -24,6 +35,7 @@ class HostView:
         self._room = room
         self.everybody: set[Connection] = set()
         self._shown_at = 0.0
+        self._shown = b""
         self._timer: asyncio.TimerHandle | None = None
 
     def answered(self) -> Iterable[Connection]:
@@ -32,12 +44,47 @@ class HostView:
 
     def welcome(self, connection: Connection, snapshot: Snapshot) -> None:
         """Send a new host the present state."""
+        self._shown = b""
         connection.state = "host"
         connection.revision = snapshot.revision
         connection.send(snapshot.occupancy(self._room.name.room))
         near = standing(snapshot)
         if near is not None:
             connection.send(self.notice(near, billing=connection.claims.billing))
+
+    def says(self, connection: Connection, message: ClientMessage) -> None:
+        """Take what a host said, but for leave."""
+        room = self._room
+        if isinstance(message, Open | End):
+            if connection.claims.expires_at <= room.hub.now_ms():
+                connection.refuse(ErrorCode.TOKEN_EXPIRED)
+            else:
+                room.lane.add("open" if isinstance(message, Open) else "end", connection)
+        elif isinstance(message, RequestUpgrade):
+            room.hub.spawn(self._request_upgrade(connection))
+        elif isinstance(message, Claim):
+            connection.refuse(ErrorCode.NOTHING_HELD)
+        else:
+            assert isinstance(message, AskPass)
+            connection.refuse(ErrorCode.NOT_SEATED)
+
+    async def _request_upgrade(self, connection: Connection) -> None:
+        """Ask the account's billing hosts, wherever they are."""
+        room = self._room
+        near = standing(room.snapshot) if room.snapshot is not None else None
+        wanted = near.occupied + near.waiting if near is not None else 0
+        upgrade = room.hub.offer(room.account.id, room.account.plan, room.seat_limit, wanted)
+        request = AccountChange(
+            room=room.name.room,
+            requested_by=connection.claims.participant,
+            requested_name=connection.claims.name,
+            plan=upgrade.plan if upgrade is not None else None,
+        )
+        try:
+            await room.hub.rooms.announce(room.account.id, request)
+        except Unavailable:
+            connection.refuse(ErrorCode.UNAVAILABLE)
+            raise
 
     def changed(self) -> None:
         """Show the occupancy: now, or as soon as a fifth of a second has passed since the last time."""
@@ -96,6 +143,9 @@ class HostView:
         if snapshot is None:
             return
         frame = codec.frame(snapshot.occupancy(self._room.name.room))
+        if frame == self._shown:
+            return  # what changed is nothing that hosts see
+        self._shown = frame
         for connection in self.answered():
             if snapshot.revision > connection.revision:
                 connection.socket.send(frame)

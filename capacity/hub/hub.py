@@ -32,6 +32,7 @@ from capacity.store.plan_changes import PlanChanges
 from capacity.store.redis import Clients
 from capacity.store.rooms import ParticipantState, Reply, Report, Rooms, Rules, Snapshot
 from capacity.store.scripts import guarded
+from capacity.store.tasks import end
 
 TICK_SECONDS = 1.0
 RECOVER_EVERY_SECONDS = 0.25
@@ -79,9 +80,7 @@ class Hub:
     async def stop(self) -> None:
         """End everything. Leases stay: the grace carries participants to another hub, or to this one after its restart."""
         self.drain()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(list(self._tasks))
         await self.feed.stop()
         await self.clients.aclose()
 
@@ -279,7 +278,8 @@ class Hub:
         for room in self._live.values():
             room.lane.hold()
             for connection in room.connections():
-                connection.socket.send(frame)
+                if connection.state != "joining":  # that one will be closed
+                    connection.socket.send(frame)
         self.spawn(self._recover())
 
     async def _recover(self) -> None:

@@ -1,7 +1,7 @@
 """One room on one hub: its connections, the calls made for them, and what its feed says to them.
 
 The way of a join: `arrive` queues it, the lane hands a run of joins to `_commit`, one script decides them all, `_joined` answers each.
-The way of a change: the feed hands it to `_heard`, `_tell` writes one encoded frame to many sockets.
+The way of a change: the feed hands it to `_heard`, `telling.tell` writes one encoded frame to many sockets.
 
 A call's answer and the feed come over different connections, in any order. Both carry the room's revision: a connection is told of no
 change up to the revision that it was answered at, and changes that overtook an answer are told again after it.
@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import structlog
 
-from capacity.errors import ENDED, REPLACED, UNAVAILABLE, UNKNOWN_ACCOUNT, ErrorCode, Unavailable
-from capacity.hub import verbs
+from capacity.errors import ENDED, UNAVAILABLE, UNKNOWN_ACCOUNT, Unavailable
+from capacity.hub import telling, verbs
 from capacity.hub.connection import Connection
 from capacity.hub.forecast import Forecast
 from capacity.hub.host_view import HostView, standing
@@ -25,28 +24,17 @@ from capacity.hub.lane import BATCH_MAX, Lane, Operation
 from capacity.hub.waiting_line import WaitingLine
 from capacity.protocol import codec
 from capacity.protocol.messages import (
-    AskPass,
-    Claim,
-    ClientMessage,
-    End,
     Ended,
     EndedReason,
-    Open,
-    Refresh,
-    RefreshReason,
-    RequestUpgrade,
-    SeatLimit,
 )
 from capacity.store import keys
 from capacity.store.keys import RoomName
-from capacity.store.rooms import AccountChange, Change, Reply, Snapshot, decode_change, operation
+from capacity.store.rooms import Change, Reply, Snapshot, decode_change, operation
 
 if TYPE_CHECKING:
     from capacity.hub.account import LiveAccount
     from capacity.hub.hub import Hub
 
-SPREAD_MS_EACH = 5
-"""How far apart those who are told to refresh come back: 5 ms each, within half the hold (contract)."""
 REASSERT_MS = 3000
 """For how long a room that the store lost lets nobody new in, so that every hub can say who was there."""
 DETACH_AFTER_SECONDS = 5.0
@@ -189,42 +177,6 @@ class LiveRoom:
             connection.close(UNKNOWN_ACCOUNT)
         self.hub.drop_room(self)
 
-    # ---- hosts
-
-    def host_says(self, connection: Connection, message: ClientMessage) -> None:
-        """Take what a host said, but for leave."""
-        if isinstance(message, Open | End):
-            if connection.claims.expires_at <= self.hub.now_ms():
-                connection.refuse(ErrorCode.TOKEN_EXPIRED)
-            else:
-                self.lane.add("open" if isinstance(message, Open) else "end", connection)
-        elif isinstance(message, RequestUpgrade):
-            self.hub.spawn(self._request_upgrade(connection))
-        elif isinstance(message, Claim):
-            connection.refuse(ErrorCode.NOTHING_HELD)
-        else:
-            assert isinstance(message, AskPass)
-            connection.refuse(ErrorCode.NOT_SEATED)
-
-    async def _request_upgrade(self, connection: Connection) -> None:
-        snapshot = self.snapshot
-        near = standing(snapshot) if snapshot is not None else None
-        wanted = (near.occupied + near.waiting) if near is not None else 0
-        upgrade = self.hub.offer(self.account.id, self.account.plan, self.seat_limit, wanted)
-        try:
-            await self.hub.rooms.announce(
-                self.account.id,
-                AccountChange(
-                    room=self.name.room,
-                    requested_by=connection.claims.participant,
-                    requested_name=connection.claims.name,
-                    plan=upgrade.plan if upgrade is not None else None,
-                ),
-            )
-        except Unavailable:
-            connection.refuse(ErrorCode.UNAVAILABLE)
-            self.hub.store_lost()
-
     # ---- the way of a call
 
     async def call(self, verb: str, arguments: list[str | int]) -> Reply:
@@ -259,7 +211,7 @@ class LiveRoom:
                 joined = {operation.connection for operation in run if operation.connection is not None}
                 for change in overtaking:
                     if change.revision > reply.room.revision:
-                        self._tell(change, lambda c: c in joined)
+                        telling.tell(self, change, lambda c: c in joined)
         except Unavailable:
             verbs.fail(self, verb, run)
             self.hub.store_lost()
@@ -357,7 +309,7 @@ class LiveRoom:
     def _heal(self, before: Snapshot, after: Snapshot) -> None:
         """Tell what the feed did not: a new limit, a near-full level that came or went."""
         if before.seat_limit != after.seat_limit:
-            self._broadcast_limit(before.seat_limit, after, lambda _: True)
+            telling.broadcast_limit(self, before.seat_limit, after, lambda _: True)
         if before.told and not after.told:
             self.hosts.tell_cleared(after.occupied, after.seat_limit, after.revision)
         elif after.told != before.told and (near := standing(after)) is not None:
@@ -381,7 +333,7 @@ class LiveRoom:
         if self._overtaking is not None:
             self._overtaking.append(change)
         self._forecast.saw(time.monotonic(), change.occupied, sum(len(o.participants) for o in change.offers))
-        self._tell(change, lambda c: c.revision < change.revision)
+        telling.tell(self, change, lambda c: c.revision < change.revision)
         if change.near is not None:
             self.hosts.tell_near(change.near, change.revision)
         elif change.cleared:
@@ -389,63 +341,3 @@ class LiveRoom:
         self.hosts.changed()
         if change.moved:
             self.line.moved()
-
-    def _tell(self, change: Change, concerns: Callable[[Connection], bool]) -> None:
-        """Tell the connections that a change concerns what it means for them."""
-        if change.previous is not None:
-            self._broadcast_limit(change.previous, change, concerns)
-        if change.opened:
-            for connection in self.attendees.values():
-                if connection.state == "waiting" and connection.reason == "not_started" and concerns(connection):
-                    connection.reason = "full"
-                    self.line.owe(connection)
-        for connection in self._here(change.expired, concerns):
-            if connection.state == "held":
-                connection.state, connection.reason = "waiting", "full"
-                self.line.owe(connection)
-        for offer in change.offers:
-            told = [c for c in self._here(offer.participants, concerns) if c.state in ("waiting", "held")]
-            self.refresh(told, offer.reason, offer.held_until, offer.told)
-        for _, lease in change.replaced:
-            if (older := self.by_lease.get(lease)) is not None:
-                older.close(REPLACED)
-        for connection in self._here(change.put_out, concerns):
-            self.put_out(connection)
-        if change.ended is not None:
-            self.end(change.ended)
-
-    def put_out(self, connection: Connection) -> None:
-        """Tell one connection that the room is over for it."""
-        connection.send(Ended(room=self.name.room, reason="api"))
-        connection.close(ENDED)
-
-    def refresh(self, connections: Iterable[Connection], reason: RefreshReason, held_until: int, told: int) -> None:
-        """Tell connections that a seat is held for them; the frame is the same for all."""
-        hold_ms = self.hub.hold_ms
-        spread_ms = int(min(hold_ms / 2, SPREAD_MS_EACH * told)) if told > 1 else 0
-        frame = codec.frame(
-            Refresh(
-                room=self.name.room,
-                reason=reason,
-                seat_limit=self.seat_limit,
-                hold_seconds=hold_ms / 1000,
-                held_until=held_until,
-                spread_ms=spread_ms,
-            )
-        )
-        for connection in connections:
-            connection.state = "held"
-            self.line.paid(connection)
-            connection.socket.send(frame)
-            self.hub.stats.refreshes += 1
-
-    def _here(self, participants: list[str], concerns: Callable[[Connection], bool]) -> Iterable[Connection]:
-        attendees = self.attendees
-        found = [attendees.get(participant) for participant in participants]
-        return [connection for connection in found if connection is not None and concerns(connection)]
-
-    def _broadcast_limit(self, previous: int, now: Snapshot, concerns: Callable[[Connection], bool]) -> None:
-        frame = codec.frame(SeatLimit(room=self.name.room, seat_limit=now.seat_limit, previous=previous))
-        for connection in (*self.attendees.values(), *self.hosts.answered()):
-            if concerns(connection):
-                connection.socket.send(frame)

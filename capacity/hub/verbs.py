@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from capacity.errors import LEFT, REPLACED, UNAVAILABLE, ErrorCode
+from capacity.hub import telling
 from capacity.hub.connection import Connection
 from capacity.hub.lane import Operation
 from capacity.protocol.messages import Seated
@@ -101,7 +102,7 @@ def healed(room: LiveRoom, connections: list[Connection], reply: Reply) -> None:
         if word == "replaced":
             connection.close(REPLACED)
         elif word == "put_out":
-            room.put_out(connection)
+            telling.put_out(room, connection)
         elif word == "held" and connection.state != "held":
             found_held.setdefault(result[1], []).append(connection)
         elif word == "waiting":
@@ -117,7 +118,7 @@ def healed(room: LiveRoom, connections: list[Connection], reply: Reply) -> None:
         elif word == "seated" and connection.state != "seated":
             _seated(room, connection, reply.room)
     for held_until, told in found_held.items():
-        room.refresh(told, "seat_freed", held_until, len(told))
+        telling.refresh(room, told, "seat_freed", held_until, len(told))
 
 
 def _joined(room: LiveRoom, connection: Connection, result: list[Any], snapshot: Snapshot) -> None:
@@ -130,7 +131,7 @@ def _joined(room: LiveRoom, connection: Connection, result: list[Any], snapshot:
     word = result[0]
     room.hub.stats.joins[word] += 1
     if word == "put_out":
-        room.put_out(connection)
+        telling.put_out(room, connection)
     elif word == "seated":
         _seated(room, connection, snapshot)
     else:
@@ -140,7 +141,7 @@ def _joined(room: LiveRoom, connection: Connection, result: list[Any], snapshot:
         connection.sequence = int(result[2]) if word == "waiting" else 0
         room.line.tell(connection, position, snapshot.waiting, snapshot.seat_limit)
         if word == "held":
-            room.refresh([connection], result[2], result[1], result[3])
+            telling.refresh(room, [connection], result[2], result[1], result[3])
 
 
 def _claimed(room: LiveRoom, connection: Connection, word: str, snapshot: Snapshot) -> None:

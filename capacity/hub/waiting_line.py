@@ -7,6 +7,7 @@ at the latest after five. The store is asked for the places (`inspect.lua`): the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from capacity.errors import Unavailable
@@ -28,7 +29,9 @@ class WaitingLine:
         self._room = room
         self._owed: dict[Connection, None] = {}
         self._moved = False
-        self._moved_at = self._counted_at = -COUNTED_EVERY_SECONDS
+        self._counted = False
+        self._asked_at = self._counted_at = -COUNTED_EVERY_SECONDS
+        self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def owe(self, connection: Connection) -> None:
@@ -43,6 +46,11 @@ class WaitingLine:
     def moved(self) -> None:
         """Places changed."""
         self._moved = True
+        self._wake()
+
+    def counted(self) -> None:
+        """The number of those who wait changed, and nobody's place."""
+        self._counted = True
         self._wake()
 
     def tell(self, connection: Connection, position: int, waiting: int, seat_limit: int) -> None:
@@ -67,32 +75,36 @@ class WaitingLine:
             self._task.cancel()
 
     def _wake(self) -> None:
+        self._woken.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._owed or self._moved:
-                pause = self._moved_at + MOVED_EVERY_SECONDS - loop.time()
-                if self._moved and pause <= 0:
-                    self._moved, self._moved_at = False, loop.time()
-                    everybody = [c for c in self._room.attendees.values() if c.state == "waiting"]
-                    await self._ask(everybody, loop.time())
-                elif self._owed:
-                    owed = list(self._owed)
-                    await self._ask(owed, loop.time())
+            while self._owed or self._moved or self._counted:
+                next_at = self._counted_at + COUNTED_EVERY_SECONDS
+                if self._moved:
+                    next_at = min(next_at, self._asked_at + MOVED_EVERY_SECONDS)
+                if self._owed:
+                    await self._ask(list(self._owed), count=False)
+                elif next_at > loop.time():
+                    self._woken.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._woken.wait(), next_at - loop.time())
                 else:
-                    await asyncio.sleep(pause)
+                    count = loop.time() - self._counted_at >= COUNTED_EVERY_SECONDS
+                    self._moved, self._asked_at = False, loop.time()
+                    if count:
+                        self._counted, self._counted_at = False, loop.time()
+                    await self._ask([c for c in self._room.attendees.values() if c.state == "waiting"], count=count)
         except Unavailable:
             self._room.hub.store_lost()  # whoever is owed a place gets it from the resync that follows
         finally:
             self._task = None
 
-    async def _ask(self, connections: list[Connection], now: float) -> None:
-        count = now - self._counted_at >= COUNTED_EVERY_SECONDS
-        if count:
-            self._counted_at = now
+    async def _ask(self, connections: list[Connection], *, count: bool) -> None:
+        """Tell those whose place changed; with `count`, also those who were told another number of waiting."""
         for start in range(0, len(connections), ASKED_MAX):
             piece = connections[start : start + ASKED_MAX]
             reply = await self._room.hub.rooms.call("inspect", self._room.name, [c.claims.participant for c in piece])

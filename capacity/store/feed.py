@@ -17,9 +17,10 @@ import structlog
 from redis.exceptions import RedisError
 
 from capacity.errors import Unavailable
-from capacity.store.keys import PREFIX
+from capacity.store.keys import beacon
 from capacity.store.redis import Clients
 from capacity.store.scripts import guarded
+from capacity.store.tasks import end
 
 Listener = Callable[[bytes], None]
 CONFIRMED_WITHIN_SECONDS = 3.0
@@ -38,7 +39,7 @@ class Feed:
         self._on_gap = on_gap
         self._listeners: dict[str, Listener] = {}
         self._confirmations: dict[str, asyncio.Future[None]] = {}
-        self._beacon = f"{PREFIX}{{hubs}}:beacon:{hub}"
+        self._beacon = beacon(hub)
         self._leaving: Counter[str] = Counter()
         self._sending = asyncio.Lock()
         self._heard_at = 0.0
@@ -53,9 +54,7 @@ class Feed:
 
     async def stop(self) -> None:
         """End the subscription."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._drop()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:

@@ -13,7 +13,8 @@ Of an account, without TTL (`capacity:1:{ACCOUNT}:…`)
 Of a room (`capacity:1:{ACCOUNT}:room:KIND:ROOM`), written by the room's scripts alone; 24 hours while not started, without TTL
 while open, gone (state: the ended time, report: 30 days) after the end
     state            hash    state, seat_limit, revision, epoch, sequence, peak, told (0, 1 near full, 2 full), opened_at, ended_at,
-                             ended_reason, idle_at, settling_at, cause and cause_told (an allotment in pieces)
+                             ended_reason, idle_at, settling_at, barred (put out without having had a seat), cause and cause_told (an
+                             allotment in pieces)
     people           hash    participant → LEASE[@SINCE]: everybody with a seat, a held seat or a place. LEASE is HUB.CONNECTION while
                              connected, `-` or `-UNTIL` while away (UNTIL: when the place is lost); SINCE: waiting since
     line             zset    everybody waiting without a held seat; score = order of arrival
@@ -24,7 +25,7 @@ while open, gone (state: the ended time, report: 30 days) after the end
     hubs             hash    hubs that may act on the room → their number of host connections
     operations       hash    hub → the id and answer of its last operation, for a repetition
     met              hash    participant → s (had a seat), w (waits for the first time), t (gave up), x (put out, seldom sx)
-    report           hash    opened_at, ended_at, peak, joined, turned_away, barred, limit_changes, waited, w:SECONDS (histogram)
+    report           hash    opened_at, ended_at, peak, joined, turned_away, limit_changes, waited, w:SECONDS (histogram)
     feed             channel every Change of the room, in order of revision
 
 Whoever is in `people` and neither in `line` nor in `holds` has a seat; so the counts are differences of cardinalities and cannot drift.
@@ -33,6 +34,7 @@ Of the hubs (`capacity:1:{hubs}:…`)
     beats            hash    hub → counter; whose counter stands still for the lease is dead
     rooms:HUB        set     "ACCOUNT ROOM" of every room that the hub watches, written before it acts on the room
     pass-key         string  the private key that signs seat passes
+    beacon:HUB       channel what a hub says to itself, to prove that its subscription lives
 
 Of billing (`capacity:1:{billing}:…`)
     plan-changes             stream  events, field `event`; trimmed after 7 days
@@ -48,6 +50,7 @@ PREFIX = "capacity:1:"
 PLAN_CHANGES = PREFIX + "{billing}:plan-changes"
 REJECTED = PREFIX + "{billing}:plan-changes:rejected"
 BEATS = PREFIX + "{hubs}:beats"
+PASS_KEY = PREFIX + "{hubs}:pass-key"
 
 ROOM_KINDS = (
     "state",
@@ -112,3 +115,8 @@ def event_key(account: str, source: str, id: str) -> str:
 def hub_rooms(hub: str) -> str:
     """Return the key of the rooms that a hub watches."""
     return f"{PREFIX}{{hubs}}:rooms:{hub}"
+
+
+def beacon(hub: str) -> str:
+    """Return the channel on which a hub hears itself."""
+    return f"{PREFIX}{{hubs}}:beacon:{hub}"

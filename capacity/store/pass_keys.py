@@ -10,10 +10,8 @@ from redis.exceptions import RedisError
 
 from capacity.errors import SettingError, Unavailable
 from capacity.protocol.passes import PassKey
-from capacity.store.keys import PREFIX
+from capacity.store.keys import PASS_KEY
 from capacity.store.scripts import guarded
-
-PASS_KEY = PREFIX + "{hubs}:pass-key"
 
 
 async def load_or_create(redis: Redis | RedisCluster, mine: PassKey | None = None) -> PassKey:

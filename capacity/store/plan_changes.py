@@ -47,7 +47,6 @@ class PlanChanges:
             self._write,
             (account_key(event.account), event_key(event.account, event.source, event.id), account_feed(event.account)),
             [
-                "",
                 event.plan,
                 event.seats,
                 "" if event.concurrent_sessions is None else event.concurrent_sessions,

@@ -24,22 +24,12 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:capacity:"
 RETRY_AFTER_SECONDS = 2
 
-UNKNOWN_TYPE = "unknown_type"
-REQUEST_TIMEOUT = "request_timeout"
-INTERNAL_ERROR = "internal_error"
-_TITLES: dict[str, str] = {
-    **{code: code.message for code in ErrorCode},
-    UNKNOWN_TYPE: "The event is of a type that this service does not take.",
-    REQUEST_TIMEOUT: "The request did not come to its end in time.",
-    INTERNAL_ERROR: "Something went wrong on our side.",
-}
-
 STATUS: Mapping[str, int] = MappingProxyType(
     {
         ErrorCode.INVALID_ID: 400,
         ErrorCode.MALFORMED: 400,
         ErrorCode.SUBJECT_MISMATCH: 400,
-        UNKNOWN_TYPE: 400,
+        ErrorCode.UNKNOWN_TYPE: 400,
         ErrorCode.UNAUTHORIZED: 401,
         ErrorCode.TOKEN_EXPIRED: 401,
         ErrorCode.INVALID_SIGNATURE: 401,
@@ -51,12 +41,14 @@ STATUS: Mapping[str, int] = MappingProxyType(
         ErrorCode.UNKNOWN_PARTICIPANT: 404,
         ErrorCode.NO_REPORT: 404,
         ErrorCode.METHOD_NOT_ALLOWED: 405,
-        REQUEST_TIMEOUT: 408,
+        ErrorCode.REQUEST_TIMEOUT: 408,
         ErrorCode.CONCURRENT_SESSIONS_REACHED: 409,
         ErrorCode.NOTHING_HELD: 409,
         ErrorCode.NOT_SEATED: 409,
         ErrorCode.TOO_LARGE: 413,
-        INTERNAL_ERROR: 500,
+        ErrorCode.UPGRADE_REQUIRED: 426,
+        ErrorCode.HEADER_TOO_LARGE: 431,
+        ErrorCode.INTERNAL_ERROR: 500,
         ErrorCode.UNAVAILABLE: 503,
         ErrorCode.OVERLOADED: 503,
     }
@@ -69,7 +61,7 @@ SCOPE_ROUTE = "capacity.route"
 """Where an ASGI scope says which route took the request, as a template without ids."""
 
 _CHALLENGED = frozenset({ErrorCode.UNAUTHORIZED, ErrorCode.TOKEN_EXPIRED})
-_BODY_UNREAD = frozenset({ErrorCode.TOO_LARGE, REQUEST_TIMEOUT})
+_BODY_UNREAD = frozenset({ErrorCode.TOO_LARGE, ErrorCode.REQUEST_TIMEOUT})
 CLOSE = {"Connection": "close"}
 
 log = structlog.get_logger("capacity.http")
@@ -87,7 +79,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 def title(code: str) -> str:
     """Return the sentence that is the same for every problem of this code."""
-    return _TITLES[code]
+    return ErrorCode(code).message
 
 
 def problem(code: str, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -140,7 +132,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         case status if 400 <= status < 500:
             return _answer(request, ErrorCode.MALFORMED)
         case _:
-            return _answer(request, INTERNAL_ERROR)
+            return _answer(request, ErrorCode.INTERNAL_ERROR)
 
 
 def exception_handlers() -> dict[type[Exception], ExceptionHandler]:
@@ -181,8 +173,8 @@ class Guard:
         except Exception as error:
             log.error("request_failed", error=type(error).__name__, at=_origin(error), route=scope.get(SCOPE_ROUTE))
             if not started:
-                scope[SCOPE_CODE] = INTERNAL_ERROR
-                await problem(INTERNAL_ERROR)(scope, receive, send)
+                scope[SCOPE_CODE] = ErrorCode.INTERNAL_ERROR
+                await problem(ErrorCode.INTERNAL_ERROR)(scope, receive, send)
 
 
 def _origin(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from capacity.errors import ErrorCode
-from capacity.web.problems import MEDIA_TYPE, REQUEST_TIMEOUT, TYPE_PREFIX, Problem
+from capacity.web.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
 from capacity.web.watch import Watch
 
 WEBSOCKET_VERSION: Final = "13"
@@ -71,19 +71,15 @@ FOREIGN_ORIGIN = _coded(
 )
 NO_UPGRADE_HERE = _coded(404, ErrorCode.NOT_FOUND, "The WebSocket is at /v1/ws.")
 ONLY_GET = _coded(405, ErrorCode.METHOD_NOT_ALLOWED, "The WebSocket takes GET alone.", {"allow": "GET"})
-_LATE = "The request did not come to its end in time."
-HEAD_TOO_LATE = Refusal(408, REQUEST_TIMEOUT, _LATE, "The request's header was not complete in time.")
-BODY_TOO_LATE = Refusal(408, REQUEST_TIMEOUT, _LATE, "The request's body was not complete in time.")
-UPGRADE_REQUIRED = Refusal(
+HEAD_TOO_LATE = _coded(408, ErrorCode.REQUEST_TIMEOUT, "The request's header was not complete in time.")
+BODY_TOO_LATE = _coded(408, ErrorCode.REQUEST_TIMEOUT, "The request's body was not complete in time.")
+UPGRADE_REQUIRED = _coded(
     426,
-    "upgrade_required",
-    "This address speaks WebSocket.",
+    ErrorCode.UPGRADE_REQUIRED,
     "Send Connection: Upgrade, Upgrade: websocket and Sec-WebSocket-Version: 13; a proxy in between must pass them on.",
     {"upgrade": "websocket", "connection": "upgrade, close", "sec-websocket-version": WEBSOCKET_VERSION},
 )
-HEAD_TOO_LARGE = Refusal(
-    431, "header_too_large", "The request's header is too large.", f"It may have {HEAD_BYTES_MAX} bytes."
-)
+HEAD_TOO_LARGE = _coded(431, ErrorCode.HEADER_TOO_LARGE, f"It may have {HEAD_BYTES_MAX} bytes.")
 
 
 class Parting(asyncio.Protocol):

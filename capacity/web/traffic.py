@@ -14,8 +14,9 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from capacity.errors import ErrorCode
 from capacity.web.metrics import NO_ROUTE, PAGE, Metrics
-from capacity.web.problems import INTERNAL_ERROR, SCOPE_CODE, SCOPE_ROUTE
+from capacity.web.problems import SCOPE_CODE, SCOPE_ROUTE
 from capacity.web.webhook import EVENTS
 
 LOG_INTERVAL_SECONDS = 1.0
@@ -61,7 +62,7 @@ class Traffic:
         if route == EVENTS and scope["method"] == "POST":
             self._metrics.event(code or "accepted")
         # An unexpected error has its line already, from problems.Guard.
-        if code is not None and code != INTERNAL_ERROR and (route == EVENTS or status >= 500):
+        if code is not None and code != ErrorCode.INTERNAL_ERROR and (route == EVENTS or status >= 500):
             self._log(route, code, scope["method"], status)
 
     def _log(self, route: str, code: str, method: str, status: int) -> None:

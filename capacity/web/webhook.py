@@ -17,7 +17,7 @@ from capacity.protocol import events, signatures
 from capacity.web.answers import Accepted, answer
 from capacity.web.operations import Answer, Operation
 from capacity.web.ports import RoomHub
-from capacity.web.problems import REQUEST_TIMEOUT, UNKNOWN_TYPE, ProblemException
+from capacity.web.problems import ProblemException
 
 EVENTS = "/v1/events"
 BODY_BYTES_MAX = 64 * 1024
@@ -58,12 +58,12 @@ class Webhook:
                 (Answer(202, "The event is in the stream.", Accepted),),
                 (
                     ErrorCode.MALFORMED,
-                    UNKNOWN_TYPE,
+                    ErrorCode.UNKNOWN_TYPE,
                     ErrorCode.SUBJECT_MISMATCH,
                     ErrorCode.INVALID_ID,
                     ErrorCode.INVALID_SIGNATURE,
                     ErrorCode.NOT_FOUND,
-                    REQUEST_TIMEOUT,
+                    ErrorCode.REQUEST_TIMEOUT,
                     ErrorCode.TOO_LARGE,
                     ErrorCode.UNAVAILABLE,
                 ),
@@ -78,7 +78,9 @@ class Webhook:
             async with asyncio.timeout(self._body_seconds):
                 body = await _body(request)
         except TimeoutError:
-            raise ProblemException(REQUEST_TIMEOUT, f"The body must come within {self._body_seconds:g} s.") from None
+            raise ProblemException(
+                ErrorCode.REQUEST_TIMEOUT, f"The body must come within {self._body_seconds:g} s."
+            ) from None
         signatures.verify(self._secrets, request.headers, body, self._clock())
         try:
             event = events.parse(body)

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis.asyncio as aioredis
 
+from capacity.protocol import events, signatures
 from tests.support.process import HubProcess
 from tests.support.servers import Server, binaries
-from tests.support.service import ACCOUNT, Billing, Hub, serving, settings
+from tests.support.service import ACCOUNT, WEBHOOK_SECRET, Billing, Hub, serving, settings
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +92,40 @@ async def test_a_frozen_hub_is_fenced_and_its_people_are_told_the_truth(
         assert (numbers["occupied"], numbers["waiting"]) == (1, 1)
         await ben.say("leave")
         await ann.told("refresh", within_seconds=8)
+
+
+async def test_after_a_crash_of_everything_rooms_lines_and_limits_are_as_they_were(tmp_path: Path) -> None:
+    """The embedded Valkey dies with its hub; its append-only file brings everything back."""
+    long = {"lease_seconds": 5, "grace_seconds": 20, "place_seconds": 30}
+    async with HubProcess(None, tmp_path, **long) as hub:
+        assert (await post_event(hub, seats=1)).status_code == 202
+        await wait_until(lambda: _known(hub))
+        await hub.host()
+        ann, ben, cem = await hub.join("ann"), await hub.join("ben"), await hub.join("cem")
+        await cem.told("waiting", position=2)
+        before = await hub.occupancy()
+        assert before["state"] == "open" and before["seat_limit"] == 1
+        hub.process.kill()
+        await ann.gone()
+        await ben.gone()
+    async with HubProcess(None, tmp_path, **long) as again:
+        assert await again.occupancy() == before
+        cem = await again.join("cem")
+        assert (await cem.told("waiting"))["position"] == 2
+        await (await again.join("ann")).told("seated")
+        assert (await (await again.join("ben")).told("waiting"))["position"] == 1
+
+
+async def post_event(hub: Hub, seats: int) -> httpx.Response:
+    """Send a signed plan-changed event to the webhook."""
+    event = events.build(ACCOUNT, "plan", seats, source="/tests", id="first", time_ms=int(time.time() * 1000))
+    return await hub.http.post(
+        "/v1/events", content=event, headers=signatures.sign(WEBHOOK_SECRET, "msg_1", int(time.time()), event)
+    )
+
+
+async def _known(hub: Hub) -> bool:
+    return (await hub.call("GET", hub.room_path())).status_code == 200
 
 
 async def test_sigterm_tells_everybody_to_come_back_and_keeps_their_seats(

@@ -13,7 +13,8 @@ from redis.backoff import NoBackoff
 
 from capacity.errors import SettingError, Unavailable
 from capacity.protocol.passes import PassKey
-from capacity.store.pass_keys import PASS_KEY, load_or_create
+from capacity.store.keys import PASS_KEY
+from capacity.store.pass_keys import load_or_create
 
 pytestmark = pytest.mark.anyio
 

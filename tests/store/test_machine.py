@@ -74,7 +74,6 @@ class Machine(RuleBasedStateMachine):
     def apply(self, seats: int) -> None:
         self.version += 1
         arguments: list[str | bytes | int] = [
-            "",
             "plan",
             seats,
             self.sessions,
@@ -181,12 +180,57 @@ class Machine(RuleBasedStateMachine):
 
     # ---- rules
 
-    @rule(hub=hubs)
-    def attach(self, hub: str) -> None:
-        def expect() -> None:
-            self.model.hubs.setdefault(hub, 0)
+    @rule(hub=hubs, was_open=st.booleans())
+    def attach(self, hub: str, was_open: bool) -> None:
+        arguments = [int(was_open), model.SETTLING]
+        self.call("attach", hub, arguments, registered=False, expect=lambda: self.model.attach(hub, was_open))
 
-        self.call("attach", hub, [0, 3000], registered=False, expect=expect)
+    @rule(really=st.integers(0, 3))
+    def lose_the_room(self, really: int) -> None:
+        """The store forgets everything but the account, as after a failover to an empty replica."""
+        if really:
+            return
+        for kind in keys.ROOM_KINDS:
+            self.raw.delete(keys.room_key(NAME, kind))
+        self.raw.zrem(keys.open_rooms("acme"), NAME.room)
+        self.model.vanish()
+        self.revision = 0
+        self.last = None
+
+    @rule(
+        hub=hubs,
+        came=st.lists(
+            st.tuples(people, st.sampled_from(["seated", "held", "waiting"]), st.integers(0, 9), st.booleans()),
+            min_size=1,
+            max_size=4,
+            unique_by=lambda came: came[0],
+        ),
+    )
+    def reassert(self, hub: str, came: list[tuple[str, str, int, bool]]) -> None:
+        """A hub that was fenced, or whose store lost the room, says who is there."""
+        asserted = []
+        for name, had, order, same in came:
+            known = self.leases.get(name, [])
+            asserted.append((name, known[-1] if same and known else self.lease(name, hub), had, order))
+        words: list[str] = []
+
+        def expect() -> None:
+            words.extend(self.model.reassert(*one) for one in asserted)
+
+        arguments = [part for one in asserted for part in one]
+        self.call("reassert", hub, arguments, registered=True, expect=expect)
+        if self.last is None or not words or self.model.state == "ended":
+            return
+        for (name, _, _, _), word, result in zip(asserted, words, self.last[4].results, strict=True):
+            person = self.model.people.get(name)
+            if word in ("put_out", "replaced"):
+                assert result == [word]
+            elif person is not None and person.where == "line":
+                assert result == ["waiting", self.model.position(name), person.order, int(word == "lost")]
+            elif person is not None and person.where == "hold":
+                assert result == ["held", person.held_until]
+            else:
+                assert result == ["seated"]
 
     @rule(hub=hubs, names=st.lists(people, min_size=1, max_size=4))
     def join(self, hub: str, names: list[str]) -> None:

@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
 NEAR, CLEAR = Decimal("0.9"), Decimal("0.8")
-GRACE, PLACE, HOLD, IDLE, ENDED = 30_000, 120_000, 60_000, 900_000, 3_600_000
+GRACE, PLACE, HOLD, IDLE, ENDED, SETTLING = 30_000, 120_000, 60_000, 900_000, 3_600_000, 3_000
 NEVER = 2**60
 
 
@@ -67,6 +67,10 @@ class Room:
         self.hoping: set[str] = set()
         self.turned_away: set[str] = set()
         self.told = Told()
+        self.settling_until = 0
+        """Nobody new is let in until then: the store lost the room, and its hubs say who was there."""
+        self.cause: str | None = None
+        """Why seats will be given first when settling is over."""
         self.known = False
         """Whether the room was ever written."""
 
@@ -74,7 +78,7 @@ class Room:
 
     def at(self, where: str) -> list[Person]:
         """Return the people who stand there, the line in order."""
-        return sorted((p for p in self.people.values() if p.where == where), key=lambda p: p.order)
+        return sorted((p for p in self.people.values() if p.where == where), key=lambda p: (p.order, p.name))
 
     def counts(self) -> dict[str, int]:
         """Return the room in numbers."""
@@ -94,7 +98,9 @@ class Room:
     @property
     def free(self) -> int:
         """Seats that may be given now."""
-        return max(0, self.limit - self.occupied) if self.state == "open" else 0
+        if self.state != "open" or self.now < self.settling_until:
+            return 0
+        return max(0, self.limit - self.occupied)
 
     def position(self, name: str) -> int:
         """Return somebody's place in the line, 1 for the first."""
@@ -107,7 +113,7 @@ class Room:
         self.told = Told()
         if self.state == "ended":
             if self.now >= self.ended_at + ENDED:
-                self._vanish()
+                self.vanish()
             return
         for person in list(self.people.values()):
             if person.where != "hold" and person.lease is None and person.away_until <= self.now:
@@ -128,6 +134,10 @@ class Room:
             self.limit = self.account_limit
         if self.limit != self.account_limit:
             self.told.previous, self.limit = self.limit, self.account_limit
+            if self.limit > self.told.previous and self.state == "open":
+                if self.now < self.settling_until:
+                    self.cause = "seat_limit_raised"
+                self._allot("seat_limit_raised")
         self._allot()
 
     def leave_call(self) -> None:
@@ -143,17 +153,16 @@ class Room:
             elif self.idle_since is None:
                 self.idle_since = self.now
 
-    def _allot(self) -> None:
-        reason = "seat_freed"
-        if self.told.opened:
-            reason = "room_opened"
-        elif self.told.previous is not None and self.told.previous < self.limit and not self.told.offers:
-            reason = "seat_limit_raised"
+    def _allot(self, reason: str = "seat_freed") -> None:
+        if reason == "seat_freed":
+            reason = "room_opened" if self.told.opened else self.cause or reason
         chosen = [p for p in self.at("line") if p.lease is not None][: self.free]
         for person in chosen:
             person.where, person.held_until = "hold", self.now + HOLD
         if chosen:
             self.told.offers.append((reason, [p.name for p in chosen]))
+        if self.state == "open" and self.now >= self.settling_until:
+            self.cause = None
 
     def _notice(self) -> None:
         if self.state != "open":
@@ -196,9 +205,11 @@ class Room:
             self.turned_away |= self.hoping
         self.state, self.reason, self.ended_at = "ended", reason, at
         self.people, self.hubs, self.idle_since, self.level = {}, {}, None, 0
+        self.settling_until, self.cause = 0, None
         self.told.ended = reason
 
-    def _vanish(self) -> None:
+    def vanish(self) -> None:
+        """The store forgets the room."""
         fresh = Room(self.account_limit, self.sessions)
         fresh.now, fresh.other_open_until = self.now, self.other_open_until
         self.__dict__.update(fresh.__dict__)
@@ -277,6 +288,7 @@ class Room:
         self.hubs[hub] = hosts
         for name in came:
             if (person := self.people.get(name)) is not None:
+                self.hoping.discard(name)
                 if person.lease is not None:
                     self.told.replaced.append((name, person.lease))
                 self._go(person)
@@ -296,6 +308,49 @@ class Room:
         """End the room."""
         if self.state != "ended":
             self._finish(reason, self.now)
+
+    def attach(self, hub: str, was_open: bool) -> None:
+        """A hub may act; it knew the room as open, or not."""
+        if self.state == "ended":
+            return
+        if was_open and self.state == "not_started" and not self.known:
+            sessions, self.sessions = self.sessions, NEVER
+            self._begin()
+            self.sessions = sessions
+            self.settling_until, self.cause = self.now + SETTLING, "room_opened"
+        self.hubs.setdefault(hub, 0)
+
+    def reassert(self, name: str, lease: str, had: str, order: int) -> str:
+        """A hub says who is connected to it, and what they had."""
+        if name in self.barred:
+            return "put_out"
+        settling = self.now < self.settling_until
+        person = self.people.get(name)
+        if person is not None:
+            if person.lease is not None and person.lease != lease:
+                return "replaced"
+            person.lease, person.away_until = lease, NEVER
+            return "known"
+        connected = [p for p in self.at("line") if p.lease is not None]
+        person = Person(name, "line", lease)
+        if had == "seated" and (settling or (self.free and not connected)):
+            self._seat(person, lease)
+            return "known"
+        if name not in self.joined:
+            self.hoping.add(name)
+            self.turned_away.discard(name)
+        self.people[name] = person
+        if had == "held" and settling:
+            person.where, person.held_until = "hold", self.now + HOLD
+            return "known"
+        if had == "waiting" and order > 0:
+            person.order, self.orders = order, max(self.orders, order)
+            return "known"
+        del self.people[name]
+        first = [p.order for p in self.at("line")][:1]
+        self.people[name] = person
+        person.order = min(*first, 1) - 1 if first else 0
+        return "lost"
 
     def put_out(self, name: str) -> None:
         """Put somebody out and keep them out."""

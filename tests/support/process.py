@@ -20,14 +20,15 @@ from tests.support.waiting import wait_until
 class HubProcess(Hub):
     """`capacity serve` on a port of its own; its log is kept in a file."""
 
-    def __init__(self, redis_url: str, directory: Path, **settings: object) -> None:
+    def __init__(self, redis_url: str | None, directory: Path, **settings: object) -> None:
         port = free_port()
         super().__init__(f"http://127.0.0.1:{port}")
         values = {"grace_seconds": 2, "place_seconds": 3, "hold_seconds": 5, "lease_seconds": 1} | settings
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CAPACITY_")}
         environ |= {f"CAPACITY_{name.upper()}": str(value) for name, value in values.items()}
         environ |= {
-            "CAPACITY_REDIS_URL": redis_url,
+            "CAPACITY_REDIS_URL": redis_url or "",  # empty: the embedded Valkey
+            "CAPACITY_DATA_DIR": str(directory / "data"),
             "CAPACITY_TOKEN_KEY": SECRET,
             "CAPACITY_WEBHOOK_SECRET": WEBHOOK_SECRET,
         }
@@ -46,10 +47,10 @@ class HubProcess(Hub):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.http.aclose()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
+        await self.close()
         await asyncio.to_thread(self.process.wait)
         assert "Traceback" not in self.log.read_text(), self.log.read_text()
 

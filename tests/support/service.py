@@ -132,6 +132,7 @@ class Hub:
     def __init__(self, address: str) -> None:
         self.address = address
         self.http = httpx.AsyncClient(base_url=address, timeout=10)
+        self.clients: list[Client] = []
 
     async def join(self, participant: str, **claims: Any) -> Client:
         """Connect as an attendee (or as `role`); the first message may still be on its way."""
@@ -147,7 +148,14 @@ class Hub:
         """Connect with a token as browsers do."""
         url = self.address.replace("http", "ws", 1) + "/v1/ws"
         socket = await connect(url, subprotocols=["capacity.v1", f"bearer.{text}"], proxy=None, compression=None)  # type: ignore[list-item]
-        return Client(socket)
+        client = Client(socket)
+        self.clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        """Close every connection that the test left open; a loop that is closed under an open one may hang."""
+        await asyncio.gather(*(client.disconnect() for client in self.clients))
+        await self.http.aclose()
 
     async def call(self, method: str, path: str, text: str | None = None, **options: Any) -> httpx.Response:
         """Make an HTTP request with a service's token, or another."""
@@ -197,8 +205,10 @@ async def serving(chosen: Settings) -> AsyncIterator[Hub]:
         await wait_until(lambda: server.started or running.done(), what="the server to start")
         hub = Hub(f"http://127.0.0.1:{port}")
         await wait_until(lambda: application.hub.problems() == [], what="the hub to be ready")
-        yield hub
-        await hub.http.aclose()
+        try:
+            yield hub
+        finally:
+            await hub.close()
     finally:
         application.hub.drain()
         server.should_exit = True

@@ -14,7 +14,7 @@ local ACCOUNT, OPEN, STATE, PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HU
     unpack(KEYS)
 local PIECE = 200 -- the most participants that one call moves at a time: keeps a script under a few ms
 local DAY_MS = 86400000
-local PROVISIONAL = {STATE, PEOPLE, LINE, READY, LINE_AWAY, HUBS, OPERATIONS, MET, REPORT}
+local PROVISIONAL = {STATE, PEOPLE, LINE, READY, LINE_AWAY, HUBS, OPERATIONS, MET}
 local LEVELS = {'near_full', 'full'}
 
 local call = redis.call
@@ -33,6 +33,7 @@ local sessions  -- how many rooms the account may have open
 local changed = false
 local change = {offers = {}, expired = {}, replaced = {}, put_out = {}}
 local raised = false
+local piece = PIECE -- how many this call may still be given a seat
 
 local function number(text)
     return tonumber(text or '0')
@@ -167,8 +168,8 @@ end
 
 local function finish(reason, at)
     if room.opened_at > 0 then
-        local counts = call('HMGET', REPORT, 'joined', 'turned_away', 'barred')
-        local hoping = call('HLEN', MET) - number(counts[1]) - number(counts[2]) - number(counts[3])
+        local counts = call('HMGET', REPORT, 'joined', 'turned_away')
+        local hoping = call('HLEN', MET) - number(counts[1]) - number(counts[2]) - room.barred
         call('HINCRBY', REPORT, 'turned_away', hoping)
         call('HSET', REPORT, 'ended_at', at, 'peak', room.peak)
         call('PEXPIRE', REPORT, 30 * DAY_MS)
@@ -176,7 +177,7 @@ local function finish(reason, at)
     call('ZREM', OPEN, context.room)
     call('UNLINK', PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET)
     room.state, room.ended_at, room.ended_reason = 'ended', at, reason
-    room.told, room.idle_at, room.cause, room.cause_told, room.settling_at = 0, 0, nil, nil, 0
+    room.told, room.idle_at, room.cause, room.cause_told, room.settling_at, room.barred = 0, 0, nil, nil, 0, 0
     change.ended = reason
     changed = true
 end
@@ -190,9 +191,7 @@ local function begin()
     if others >= sessions then
         return 'concurrent_sessions_reached'
     end
-    if room.state == 'ended' then
-        call('DEL', REPORT)
-    end
+    call('DEL', REPORT)
     room.state, room.opened_at, room.ended_at, room.ended_reason = 'open', now, 0, nil
     room.seat_limit, room.peak, room.told, room.idle_at = seats, 0, 0, 0
     call('HSET', REPORT, 'opened_at', now)
@@ -261,7 +260,9 @@ end
 -- A seat for each of the first in line who are connected, at most PIECE a call; what is left over is remembered with its cause.
 local function allot()
     local due_now = math.min(to_give(), call('ZCARD', READY))
-    if due_now == 0 then
+    if due_now > 0 and piece == 0 then
+        return
+    elseif due_now == 0 then
         if room.cause and now >= room.settling_at then
             room.cause, room.cause_told = nil, nil
             changed = true
@@ -273,7 +274,7 @@ local function allot()
         reason = room.cause or 'seat_freed', told = told,
         held_until = now + context.hold_ms, participants = {},
     }
-    local popped = call('ZPOPMIN', READY, math.min(due_now, PIECE))
+    local popped = call('ZPOPMIN', READY, math.min(due_now, piece))
     local holds = {}
     for i = 1, #popped, 2 do
         table.insert(offer.participants, popped[i])
@@ -283,6 +284,7 @@ local function allot()
     call('ZREM', LINE, unpack(offer.participants))
     call('ZADD', HOLDS, unpack(holds))
     table.insert(change.offers, offer)
+    piece = piece - #offer.participants
     if #offer.participants < due_now then
         room.cause, room.cause_told = offer.reason, told
     else
@@ -333,7 +335,7 @@ end
 
 local FIELDS = {
     'state', 'seat_limit', 'revision', 'epoch', 'sequence', 'peak', 'told', 'opened_at', 'ended_at', 'ended_reason', 'idle_at',
-    'settling_at', 'cause', 'cause_told',
+    'settling_at', 'barred', 'cause', 'cause_told',
 }
 
 local function read()
@@ -343,7 +345,8 @@ local function read()
         state = found or 'not_started', seat_limit = found and number(fields[2]) or seats, revision = number(fields[3]),
         epoch = fields[4] or context.operation, sequence = number(fields[5]), peak = number(fields[6]), told = number(fields[7]),
         opened_at = number(fields[8]), ended_at = number(fields[9]), ended_reason = fields[10] or nil, idle_at = number(fields[11]),
-        settling_at = number(fields[12]), cause = fields[13] or nil, cause_told = tonumber(fields[14] or nil),
+        settling_at = number(fields[12]), barred = number(fields[13]), cause = fields[14] or nil,
+        cause_told = tonumber(fields[15] or nil),
     }
     return found
 end

@@ -1,13 +1,12 @@
 #!lua
 -- Applies a plan-changed event to its account. The rooms follow at their next call; the feed tells the hubs to make it.
 -- KEYS[1]   the account   KEYS[2] the event's id, remembered for 7 days   KEYS[3] the account's channel
--- ARGV[1]   now in ms, or '' for the server's clock (unused but for symmetry of tests)
--- ARGV[2]   plan   ARGV[3] seats   ARGV[4] concurrent sessions or ''   ARGV[5] version or ''   ARGV[6] time in ms
--- ARGV[7]   entry id in the stream   ARGV[8] who speaks: events or desk
+-- ARGV[1]   plan   ARGV[2] seats   ARGV[3] concurrent sessions or ''   ARGV[4] version or ''   ARGV[5] time in ms
+-- ARGV[6]   entry id in the stream   ARGV[7] who speaks: events or desk
 -- Reply     applied · duplicate · stale · managed_by_desk
 local WEEK_MS = 604800000
 local call = redis.call
-local plan, seats, sessions, version, time, entry, source = unpack(ARGV, 2)
+local plan, seats, sessions, version, time, entry, source = unpack(ARGV)
 
 -- Whether one stream entry id stands before another.
 local function before(left, right)

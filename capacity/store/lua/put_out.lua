@@ -20,7 +20,7 @@ if room.state ~= 'ended' then
         changed = true
     elseif met ~= 'x' and met ~= 'sx' then
         call('HSET', MET, participant, 'x')
-        call('HINCRBY', REPORT, 'barred', 1)
+        room.barred = room.barred + 1
         changed = true
     end
 end

@@ -43,10 +43,12 @@ local function again(participant, lease, had, sequence)
     if had == 'waiting' and sequence > 0 then
         room.sequence = math.max(room.sequence, sequence)
         line_up(participant, lease, now, sequence)
+        change.moved = true
         return 'known'
     end
     local first = call('ZRANGE', LINE, 0, 0, 'WITHSCORES')
     line_up(participant, lease, now, math.min(tonumber(first[2] or '1'), 1) - 1)
+    change.moved = true
     return 'lost'
 end
 
