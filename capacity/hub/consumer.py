@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
-from redis.exceptions import RedisError
 
-from capacity.errors import Unavailable
+from capacity.errors import ErrorCode, Unavailable
 from capacity.protocol import events
 from capacity.store.keys import RoomName
 from capacity.store.plan_changes import Entry, PlanChanges
+from capacity.store.scripts import ScriptError
 
 if TYPE_CHECKING:
     from capacity.hub.hub import Hub
@@ -52,7 +52,7 @@ class Consumer:
                     await self._look_after()
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
-            except RedisError as error:
+            except Exception as error:  # without its consumer a hub hears of no plan change
                 log.error("plan_changes_failed", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -78,7 +78,12 @@ class Consumer:
             self._hub.stats.event(error.reason)
             log.warning("event_rejected", entry=entry.id, reason=error.reason)
             return
-        verdict = await self._stream.apply(entry.id, event)
+        try:
+            verdict = await self._stream.apply(entry.id, event)
+        except ScriptError as error:  # a bug must cost this event, not those behind it
+            log.error("event_failed", entry=entry.id, error=str(error))
+            await self._stream.reject(entry, ErrorCode.INTERNAL_ERROR)
+            return
         self._hub.stats.event(verdict)
         if verdict == "managed_by_desk":
             await self._stream.reject(entry, verdict)

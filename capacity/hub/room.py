@@ -286,6 +286,7 @@ class LiveRoom:
 
     async def _resync(self) -> None:
         try:
+            await self.hub.index_room(self.name)
             reply = await self._attach()
             if reply.status == "unknown_account" and await self.account.restore():
                 reply = await self._attach()

@@ -50,8 +50,11 @@ def answer(room: LiveRoom, verb: str, run: list[Operation], reply: Reply | None)
         room.end(reply.room.ended_reason or "api")
     elif verb == "join":
         for operation, result in zip(run, reply.results, strict=True):
-            if operation.connection is not None and operation.connection.state == "joining":
+            assert operation.connection is not None
+            if operation.connection.state == "joining":
                 _joined(room, operation.connection, result, reply.room)
+            else:  # closed while the call was under way; what it was given is only kept for its time
+                room.lane.add("away", operation.connection)
     elif verb == "claim":
         for operation, word in zip(run, reply.results, strict=True):
             if operation.connection is not None and operation.connection.state != "closed":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.process import HubProcess
 from tests.support.service import Billing, Hub, serving, settings
 
 
@@ -25,7 +27,7 @@ async def hub(redis_url: str, billing: Billing) -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-async def hubs(redis_url: str, billing: Billing) -> AsyncIterator[tuple[Hub, Hub]]:
-    """Two hubs on one store."""
-    async with serving(settings(redis_url)) as first, serving(settings(redis_url)) as second:
+async def hubs(redis_url: str, billing: Billing, tmp_path: Path) -> AsyncIterator[tuple[Hub, Hub]]:
+    """Two hub processes on one store."""
+    async with HubProcess(redis_url, tmp_path) as first, HubProcess(redis_url, tmp_path) as second:
         yield first, second
