@@ -8,7 +8,7 @@ import json
 import os
 import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jwt
 
@@ -44,9 +44,8 @@ class Attendee(asyncio.Protocol):
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(self._request)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data

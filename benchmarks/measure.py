@@ -71,7 +71,13 @@ def hubs(count: int, redis_url: str, secret: str) -> Iterator[list[tuple[int, in
 def publish(store: redis.Redis, seats: int) -> float:
     """Write a plan-changed event; returns the instant at which the store had it."""
     event = events.build(
-        "bench", "bench", seats, source="/bench", id=secrets.token_hex(8), time_ms=time.time_ns() // 1_000_000
+        "bench",
+        "bench",
+        seats,
+        source="/bench",
+        id=secrets.token_hex(8),
+        time_ms=time.time_ns() // 1_000_000,
+        concurrent_sessions=1000,
     )
     store.xadd(keys.PLAN_CHANGES, {"event": event})
     return time.perf_counter()
