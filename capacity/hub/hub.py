@@ -288,6 +288,7 @@ class Hub:
             try:
                 await self._liveness.beat()
                 await self._load_pass_key()
+                await self.feed.ready()
                 break
             except Unavailable:
                 await asyncio.sleep(RECOVER_EVERY_SECONDS)

@@ -3,15 +3,15 @@
 Pub/sub loses messages without a word when a connection breaks. So a lost subscription is made anew from nothing and reported as a
 gap, and a beacon of our own proves every second that the subscription lives: a server that is frozen or a connection that is half open
 gives no error (docs/decisions/0003).
+
+In a cluster a channel lives where its slot does, so there is one subscription for each node that has channels of ours. redis-py's own
+`ClusterPubSub` asks the nodes in turn, waiting for each, and stays deaf after a slot moved or a node failed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
@@ -20,129 +20,108 @@ from capacity.errors import Unavailable
 from capacity.store.keys import beacon
 from capacity.store.redis import Clients
 from capacity.store.scripts import guarded
+from capacity.store.subscription import Listener, Subscription
 from capacity.store.tasks import end
 
-Listener = Callable[[bytes], None]
-CONFIRMED_WITHIN_SECONDS = 3.0
-BEACON_SECONDS = 1.0
-BEACONS_MISSED_MAX = 3
-RETRY_SECONDS = 0.25
+BEACONS_TRIED_MAX = 16_384
+REBALANCE_AFTER_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
 
 class Feed:
-    """The subscription of one process. `on_gap` is called when messages may have been missed, after it stands again."""
+    """All subscriptions of one process. `on_gap` is called when messages may have been missed."""
 
     def __init__(self, clients: Clients, hub: str, on_gap: Callable[[], None]) -> None:
         self._clients = clients
+        self._hub = hub
         self._on_gap = on_gap
-        self._listeners: dict[str, Listener] = {}
-        self._confirmations: dict[str, asyncio.Future[None]] = {}
-        self._beacon = beacon(hub)
-        self._leaving: Counter[str] = Counter()
-        self._sending = asyncio.Lock()
-        self._heard_at = 0.0
-        self._pubsub: Any = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self.live = False
+        self._nodes: dict[str, Subscription] = {}
+        self._rebalancing: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    @property
+    def live(self) -> bool:
+        """Whether every subscription stands."""
+        return bool(self._nodes) and all(subscription.live for subscription in self._nodes.values())
 
     async def start(self) -> None:
-        """Begin to listen; returns at once, `live` turns true when the subscription stands."""
-        self._listeners[self._beacon] = self._hear
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._shine())]
+        """Begin to listen; returns at once."""
+        if not self._clients.cluster:
+            await self._subscription("")
 
     async def stop(self) -> None:
-        """End the subscription."""
-        await end(self._tasks)
-        await self._drop()
+        """End every subscription."""
+        self._stopped = True
+        if self._rebalancing is not None:
+            await end([self._rebalancing])
+        for subscription in self._nodes.values():
+            await subscription.stop()
+
+    async def ready(self) -> None:
+        """Learn where channels live, so that the first subscription stands before anybody comes. Raises Unavailable."""
+        if self._clients.cluster and not self._nodes:
+            await self._clients.learn_nodes()
+            await self._subscription(self._clients.node_of(beacon(self._hub, 0)))
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
         """Listen to a channel; returns when the server has confirmed it, so that nothing said afterwards is missed."""
-        self._listeners[channel] = listener
-        confirmed = self._confirmations.get(channel)
-        if confirmed is None:
-            confirmed = self._confirmations[channel] = asyncio.get_running_loop().create_future()
-        try:
-            async with self._sending:
-                if self._pubsub is not None:
-                    await self._pubsub.ssubscribe(channel)
-            async with asyncio.timeout(CONFIRMED_WITHIN_SECONDS):
-                await asyncio.shield(confirmed)
-        except (TimeoutError, RedisError, OSError, AttributeError):
-            # AttributeError: redis-py 8.1 writes to a connection that its reader has just dropped
-            self._confirmations.pop(channel, None)
-            raise Unavailable("the feed did not confirm a subscription") from None
+        subscription = await self._subscription(self._clients.node_of(channel))
+        await subscription.subscribe(channel, listener)
 
     async def unsubscribe(self, channel: str) -> None:
         """Stop listening to a channel."""
-        self._listeners.pop(channel, None)
-        async with self._sending:
-            if self._pubsub is not None and channel not in self._listeners:
-                self._leaving[channel] += 1
-                with contextlib.suppress(RedisError, OSError, AttributeError):
-                    await self._pubsub.sunsubscribe(channel)
+        for subscription in list(self._nodes.values()):
+            if channel in subscription.listeners:
+                await subscription.unsubscribe(channel)
 
-    async def _listen(self) -> None:
-        first = True
-        while True:
-            try:
-                self._pubsub = self._clients.pubsub()
-                for channel in list(self._listeners):  # one by one: a cluster takes only channels of one slot at once
-                    await self._pubsub.ssubscribe(channel)
-                await self._read(first)
-            except Exception as error:  # whatever it is: without its feed a hub is deaf
-                if self.live or first or not isinstance(error, RedisError | OSError):
-                    log.warning("feed_lost", error=f"{type(error).__name__}: {error}")
-            first = False
-            self.live = False
-            await self._drop()
-            await asyncio.sleep(RETRY_SECONDS)
+    async def _subscription(self, node: str) -> Subscription:
+        known = self._nodes.get(node)
+        if known is None:
+            known = self._nodes[node] = Subscription(
+                lambda: self._clients.pubsub(node), self._beacon(node), self._shine, self._on_gap, self._moved
+            )
+            await known.start()
+        return known
 
-    async def _read(self, first: bool) -> None:
-        """Hand messages to their listeners until the subscription is no longer to be trusted."""
-        loop = asyncio.get_running_loop()
-        self._heard_at = loop.time()
-        missing = set(self._listeners)
-        while loop.time() - self._heard_at < BEACON_SECONDS * BEACONS_MISSED_MAX:
-            message = await self._pubsub.get_message(timeout=BEACON_SECONDS)
-            if message is None:
-                continue
-            channel = message["channel"].decode()
-            kind = message["type"]
-            if kind == "smessage":
-                listener = self._listeners.get(channel)
-                if listener is not None:
-                    listener(message["data"])
-            elif kind == "ssubscribe":
-                confirmed = self._confirmations.pop(channel, None)
-                if confirmed is not None and not confirmed.done():
-                    confirmed.set_result(None)
-                missing.discard(channel)
-                if not self.live and not missing:
-                    self.live = True
-                    log.info("feed_live", channels=len(self._listeners))
-                    if not first:
-                        self._on_gap()
-            elif kind == "sunsubscribe":
-                if self._leaving[channel] > 0:
-                    self._leaving[channel] -= 1
-                elif channel in self._listeners:
-                    return  # the server took the channel away: its slot moves
-        log.warning("feed_silent", beacons_missed=BEACONS_MISSED_MAX)
+    def _beacon(self, node: str) -> str:
+        """Return a channel of this hub that lives on the node."""
+        for number in range(BEACONS_TRIED_MAX):
+            channel = beacon(self._hub, number)
+            if self._clients.node_of(channel) == node:
+                return channel
+        return beacon(self._hub, 0)
 
-    async def _drop(self) -> None:
-        pubsub, self._pubsub = self._pubsub, None
-        self._leaving.clear()
-        if pubsub is not None:
-            with contextlib.suppress(RedisError, OSError):
-                await pubsub.aclose()
+    async def _shine(self, channel: str) -> None:
+        await guarded(self._clients.scripts.execute_command("SPUBLISH", channel, b"1"))
 
-    def _hear(self, _: bytes) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
+    def _moved(self) -> None:
+        if self._clients.cluster and self._rebalancing is None and not self._stopped:
+            self._rebalancing = asyncio.get_running_loop().create_task(self._rebalance())
 
-    async def _shine(self) -> None:
-        while True:
-            with contextlib.suppress(Unavailable, RedisError):
-                await guarded(self._clients.scripts.execute_command("SPUBLISH", self._beacon, b"1"))
-            await asyncio.sleep(BEACON_SECONDS)
+    async def _rebalance(self) -> None:
+        """Ask the cluster anew where everything lives, and listen there."""
+        try:
+            await asyncio.sleep(REBALANCE_AFTER_SECONDS)
+            await self._clients.learn_nodes()
+            moved = [
+                (channel, listener)
+                for node, subscription in self._nodes.items()
+                for channel, listener in subscription.channels()
+                if self._clients.node_of(channel) != node
+            ]
+            living = self._clients.nodes()
+            for channel, listener in moved:
+                await self.unsubscribe(channel)
+                await self.subscribe(channel, listener)
+            for node in [node for node in self._nodes if node not in living]:
+                await self._nodes.pop(node).stop()
+            if moved:
+                log.info("feed_moved", channels=len(moved))
+                self._on_gap()
+        except (Unavailable, RedisError, OSError) as error:
+            log.warning("feed_not_moved", error=type(error).__name__)
+        finally:
+            self._rebalancing = None
+            if any(not subscription.live for subscription in self._nodes.values()):
+                self._moved()

@@ -34,7 +34,8 @@ Of the hubs (`capacity:1:{hubs}:…`)
     beats            hash    hub → counter; whose counter stands still for the lease is dead
     rooms:HUB        set     "ACCOUNT ROOM" of every room that the hub watches, written before it acts on the room
     pass-key         string  the private key that signs seat passes
-    beacon:HUB       channel what a hub says to itself, to prove that its subscription lives
+
+`capacity:1:{hubs.N}:beacon:HUB` is a channel: what a hub says to itself, to prove that its subscription to a node lives.
 
 Of billing (`capacity:1:{billing}:…`)
     plan-changes             stream  events, field `event`; trimmed after 7 days
@@ -117,6 +118,6 @@ def hub_rooms(hub: str) -> str:
     return f"{PREFIX}{{hubs}}:rooms:{hub}"
 
 
-def beacon(hub: str) -> str:
-    """Return the channel on which a hub hears itself."""
-    return f"{PREFIX}{{hubs}}:beacon:{hub}"
+def beacon(hub: str, number: int) -> str:
+    """Return a channel on which a hub hears itself; each number has a slot of its own, so that every node can have one."""
+    return f"{PREFIX}{{hubs.{number}}}:beacon:{hub}"

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, Sentinel, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+from capacity.errors import Unavailable
 from capacity.redis_url import RedisAddress, parse
 
 SCRIPT_TIMEOUT_SECONDS = 2.0
@@ -30,19 +33,51 @@ class Clients:
         self._address = parse(url)
         self.scripts: Any = _client(self._address, SCRIPT_TIMEOUT_SECONDS)
         self.reads: Any = _client(self._address, READ_TIMEOUT_SECONDS)
-        self._subscriptions: Any = None
+        self._subscriptions: dict[str, Any] = {}
 
-    def pubsub(self) -> Any:
-        """Return a new subscription of its own connection."""
-        if self._subscriptions is None:
-            self._subscriptions = _client(self._address, READ_TIMEOUT_SECONDS)
-        return self._subscriptions.pubsub()
+    @property
+    def cluster(self) -> bool:
+        """Whether the store is a cluster."""
+        return self._address.scheme == "redis+cluster"
+
+    def pubsub(self, node: str) -> Any:
+        """Return a new pub/sub client for a node: a connection of its own, and the node's alone."""
+        if node not in self._subscriptions:
+            address = self._address
+            if node:
+                host, _, port = node.rpartition(":")
+                address = msgspec.structs.replace(address, scheme="redis", nodes=((host, int(port)),))
+            self._subscriptions[node] = _client(address, READ_TIMEOUT_SECONDS)
+        return self._subscriptions[node].pubsub()
+
+    async def learn_nodes(self) -> None:
+        """Ask the cluster who has which slots. Raises Unavailable."""
+        try:
+            await self.scripts.initialize()
+            await self.scripts.nodes_manager.initialize()
+        except (RedisError, OSError) as error:
+            raise Unavailable(str(error) or type(error).__name__) from error
+
+    def nodes(self) -> set[str]:
+        """Return the cluster's nodes that have slots, as HOST:PORT; the one node without a name where there is no cluster."""
+        return {node.name for node in self.scripts.get_primaries()} if self.cluster else {""}
+
+    def node_of(self, channel: str) -> str:
+        """Return the node that has a channel. Raises Unavailable for a slot that no node has."""
+        if not self.cluster:
+            return ""
+        try:
+            node = self.scripts.get_node_from_key(channel)
+        except RedisError as error:
+            raise Unavailable(str(error)) from error
+        if node is None:
+            raise Unavailable("no node of the cluster has the slot of a channel")
+        return str(node.name)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in (self.scripts, self.reads, self._subscriptions):
-            if client is not None:
-                await client.aclose()
+        for client in (self.scripts, self.reads, *self._subscriptions.values()):
+            await client.aclose()
 
 
 def _client(address: RedisAddress, timeout_seconds: float) -> Any:

@@ -41,13 +41,14 @@ def free_port() -> int:
 class Server:
     """One store process; it may be killed, frozen and started again on the same port."""
 
-    def __init__(self, binary: str, directory: Path) -> None:
+    def __init__(self, binary: str, directory: Path, slots: tuple[int, int] = (0, 16383)) -> None:
         self._binary = binary
+        self._slots = slots
         self._directory = directory
         self._log = directory / "server.log"
-        self._port = free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis://127.0.0.1:{self._port}"
+        self.url = f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it as a cluster of one node, without a file: what it had before is lost."""
@@ -55,7 +56,7 @@ class Server:
             self._binary,
             *(
                 "--port",
-                str(self._port),
+                str(self.port),
                 "--bind",
                 "127.0.0.1",
                 "--dir",
@@ -66,14 +67,14 @@ class Server:
             *("--cluster-enabled", "yes", "--save", "", "--appendonly", "no", "--cluster-require-full-coverage", "no"),
         ]
         self._process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        client: Any = redis.Redis(port=self._port, socket_timeout=5)
+        client: Any = redis.Redis(port=self.port, socket_timeout=5)
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         while True:
             try:
                 if client.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
                     break
                 if not client.execute_command("CLUSTER SLOTS"):
-                    client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+                    client.execute_command("CLUSTER ADDSLOTSRANGE", *self._slots)
             except redis.RedisError:
                 pass
             if time.monotonic() > deadline or self._process.poll() is not None:
@@ -105,3 +106,29 @@ def running(binary: str, directory: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.kill()
+
+
+@contextmanager
+def cluster(binary: str, directory: Path) -> Iterator[tuple[str, list[Server]]]:
+    """Run a cluster of three nodes without replicas; yields its address and the nodes."""
+    nodes = []
+    for number, slots in enumerate(((0, 5460), (5461, 10922), (10923, 16383))):
+        (directory / str(number)).mkdir()
+        nodes.append(Server(binary, directory / str(number), slots))
+    try:
+        for node in nodes:
+            node.start()
+        clients: list[Any] = [redis.Redis(port=node.port) for node in nodes]
+        for node in nodes[1:]:
+            clients[0].execute_command("CLUSTER MEET", "127.0.0.1", node.port)
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while not all(client.execute_command("CLUSTER INFO")["cluster_slots_ok"] == "16384" for client in clients):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the nodes did not become one cluster")
+            time.sleep(0.05)
+        for client in clients:
+            client.close()
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes), nodes
+    finally:
+        for node in nodes:
+            node.kill()

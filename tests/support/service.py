@@ -218,8 +218,9 @@ async def serving(chosen: Settings) -> AsyncIterator[Hub]:
 class Billing:
     """An external billing system: publishes plan-changed events to the stream."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._client: Any = aioredis.Redis.from_url(redis_url)
+    def __init__(self, store: Any) -> None:
+        """Takes the address of a store, or a client."""
+        self._client: Any = aioredis.Redis.from_url(store) if isinstance(store, str) else store
         self._serial = 0
 
     async def publish(self, seats: int, account: str = ACCOUNT, *, version: int | None = None, **changes: Any) -> bytes:
