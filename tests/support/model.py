@@ -11,8 +11,17 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
 NEAR, CLEAR = Decimal("0.9"), Decimal("0.8")
-GRACE, PLACE, HOLD, IDLE, ENDED, SETTLING = 30_000, 120_000, 60_000, 900_000, 3_600_000, 3_000
+IDLE, ENDED, SETTLING = 900_000, 3_600_000, 3_000
 NEVER = 2**60
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long a seat, a place and a held seat are kept, in ms; any relation between them is taken."""
+
+    grace: int = 30_000
+    place: int = 120_000
+    hold: int = 60_000
 
 
 @dataclass
@@ -46,7 +55,8 @@ class Told:
 class Room:
     """One room of an account with a seat limit and one or more concurrent sessions."""
 
-    def __init__(self, limit: int, sessions: int) -> None:
+    def __init__(self, limit: int, sessions: int, times: Times = Times()) -> None:
+        self.times = times
         self.now = 1_000_000
         self.account_limit = limit
         self.sessions = sessions
@@ -158,7 +168,7 @@ class Room:
             reason = "room_opened" if self.told.opened else self.cause or reason
         chosen = [p for p in self.at("line") if p.lease is not None][: self.free]
         for person in chosen:
-            person.where, person.held_until = "hold", self.now + HOLD
+            person.where, person.held_until = "hold", self.now + self.times.hold
         if chosen:
             self.told.offers.append((reason, [p.name for p in chosen]))
         if self.state == "open" and self.now >= self.settling_until:
@@ -210,7 +220,7 @@ class Room:
 
     def vanish(self) -> None:
         """The store forgets the room."""
-        fresh = Room(self.account_limit, self.sessions)
+        fresh = Room(self.account_limit, self.sessions, self.times)
         fresh.now, fresh.other_open_until = self.now, self.other_open_until
         self.__dict__.update(fresh.__dict__)
 
@@ -271,7 +281,7 @@ class Room:
         if person is None:
             return "gone"
         person.lease = None
-        person.away_until = self.now + (GRACE if person.where == "seat" else PLACE)
+        person.away_until = self.now + (self.times.grace if person.where == "seat" else self.times.place)
         return "away"
 
     def claim(self, name: str, lease: str) -> str:
@@ -341,7 +351,7 @@ class Room:
             self.turned_away.discard(name)
         self.people[name] = person
         if had == "held" and settling:
-            person.where, person.held_until = "hold", self.now + HOLD
+            person.where, person.held_until = "hold", self.now + self.times.hold
             return "known"
         if had == "waiting" and order > 0:
             person.order, self.orders = order, max(self.orders, order)
