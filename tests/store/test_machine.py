@@ -187,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         arguments = [int(was_open), model.SETTLING]
         self.call("attach", hub, arguments, registered=False, expect=lambda: self.model.attach(hub, was_open))
 
-    @rule(really=st.integers(0, 3))
+    @rule(really=st.integers(0, 9))
     def lose_the_room(self, really: int) -> None:
         """The store forgets everything but the account, as after a failover to an empty replica."""
         if really:
@@ -273,6 +273,26 @@ class Machine(RuleBasedStateMachine):
 
         self.call(verb, hub, [name, lease], registered=True, expect=expect)
 
+    @precondition(lambda self: any(p.lease for p in self.model.people.values()))
+    @rule(
+        index=st.integers(0, 5),
+        where=st.sampled_from(["seat", "line", "hold"]),
+        verb=st.sampled_from(["away", "leave", "claim"]),
+    )
+    def somebody_acts(self, index: int, where: str, verb: str) -> None:
+        """Somebody who is connected acts on the lease that they have; those with a held seat as often as the others."""
+        connected = [p for p in self.model.people.values() if p.lease]
+        there = [p for p in connected if p.where == where] or connected
+        person = there[index % len(there)]
+        lease = str(person.lease)
+        hub = lease.partition(".")[0]
+        self.come_back(hub, 1)
+
+        def expect() -> list[Any]:
+            return [getattr(self.model, verb)(person.name, lease)]
+
+        self.call(verb, hub, [person.name, lease], registered=True, expect=expect)
+
     @rule(hub=hubs, came=st.lists(people, max_size=2, unique=True), fenced=st.integers(0, 4))
     def host(self, hub: str, came: list[str], fenced: int) -> None:
         self.come_back(hub, fenced)
@@ -292,7 +312,7 @@ class Machine(RuleBasedStateMachine):
 
         self.call("open", hub, [int(afresh)], registered=False, expect=expect)
 
-    @rule(hub=hubs, reason=st.sampled_from(["host", "api"]), really=st.integers(0, 3))
+    @rule(hub=hubs, reason=st.sampled_from(["host", "api"]), really=st.integers(0, 9))
     def end(self, hub: str, reason: str, really: int) -> None:
         if really:
             return  # ends are rare, or nothing else is seen

@@ -35,12 +35,13 @@ async def test_a_raise_for_many_goes_on_from_call_to_call_and_nobody_jumps_the_l
     for start in range(0, 700, 100):
         names = [f"p{number:03}" for number in range(start, start + 100)]
         await rooms.call("join", NAME, [part for name in names for part in (name, f"h1.{name}")])
+    await rooms.call("away", NAME, ["p650", "h1.p650"])
     await plan(601)
     held = 0
     for piece in (200, 200, 200):
-        if held == 200:  # somebody new asks between two pieces, while seats are free
-            reply = await rooms.call("join", NAME, ["newcomer", "h1.new"])
-            assert reply.results[0][0] == "waiting"
+        if held == 200:  # between two pieces, while seats are free, somebody new comes, and somebody comes back
+            reply = await rooms.call("join", NAME, ["newcomer", "h1.new", "p650", "h1.again"])
+            assert [result[0] for result in reply.results] == ["waiting", "waiting"]
         else:
             reply = await rooms.call("sweep", NAME)
         held += piece
