@@ -91,6 +91,12 @@ def build(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), upgrade
     return Application(asgi, edge, hub)
 
 
+def check(settings: Settings) -> None:
+    """Raise SettingError for a key or a catalogue that cannot work, before anything is started for it."""
+    plans.load(settings.plans)
+    KeyRing(settings.token_key)
+
+
 def rules_of(settings: Settings) -> Rules:
     """Return the settings that decide in the scripts."""
     return Rules(

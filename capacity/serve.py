@@ -26,7 +26,7 @@ import msgspec
 import structlog
 import uvicorn
 
-from capacity.app import Application, build
+from capacity.app import Application, build, check
 from capacity.errors import SettingError
 from capacity.settings import Settings
 from capacity.store.embedded import EmbeddedValkey
@@ -46,6 +46,7 @@ _log = structlog.get_logger(__name__)
 def run(settings: Settings, *, host: str, port: int, workers: int = 1, log_level: str = "info") -> None:
     """Serve until told to stop. Raises SettingError for what cannot work: the port, the data directory, a setting."""
     _raise_file_limit()
+    check(settings)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(host, port))
         if settings.redis_url is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from capacity.protocol.messages import UpgradeRequested
+from capacity.protocol.messages import NearFullCleared, UpgradeRequested
 from capacity.store import keys
 from capacity.store.rooms import AccountChange, decode_account_change
 
@@ -70,5 +70,11 @@ class LiveAccount:
                             plan=change.plan,
                         )
                     )
-                elif change.near is not None and room.name.room != room_id:
+                elif room.name.room == room_id:
+                    continue  # told by the room's own feed
+                elif change.near is not None:
                     host.send(room.hosts.notice(change.near, billing=True, room=room_id))
+                elif change.cleared:
+                    host.send(
+                        NearFullCleared(room=room_id, occupied=change.occupied, seat_limit=change.seat_limit_there)
+                    )

@@ -89,6 +89,8 @@ class Connection:
                 room.lane.add("host")
             else:
                 room.lane.add("leave", self)
+                if not room.hub.usable:
+                    self.close(LEFT)  # the store hears of it when it is back; nobody has to wait for that
         elif self.is_host:
             room.hosts.says(self, message)
         elif isinstance(message, Claim):

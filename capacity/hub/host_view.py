@@ -13,12 +13,14 @@ from capacity.protocol.messages import (
     Claim,
     ClientMessage,
     End,
+    Error,
     NearFull,
     NearFullCleared,
     Open,
     RequestUpgrade,
     Upgrade,
 )
+from capacity.store.keys import RoomName
 from capacity.store.rooms import AccountChange, Near, Snapshot
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from capacity.hub.room import LiveRoom
 
 OCCUPANCY_EVERY_SECONDS = 0.2
+OTHER_ROOMS_MAX = 50
+"""Of how many other rooms a host who may buy is told on connecting."""
 
 
 class HostView:
@@ -51,15 +55,32 @@ class HostView:
         near = standing(snapshot)
         if near is not None:
             connection.send(self.notice(near, billing=connection.claims.billing))
+        if connection.claims.billing:
+            self._room.hub.spawn(self._tell_of_other_rooms(connection))
+
+    async def _tell_of_other_rooms(self, connection: Connection) -> None:
+        """Tell a host who may buy which of the account's other rooms stand near full."""
+        room = self._room
+        for other in (await room.hub.rooms.open_rooms(room.account.id))[:OTHER_ROOMS_MAX]:
+            if other == room.name.room:
+                continue
+            reply = await room.hub.rooms.call("inspect", RoomName(room.account.id, other))
+            near = standing(reply.room) if reply.room is not None else None
+            if near is not None and connection.state == "host":
+                connection.send(self.notice(near, billing=True, room=other))
 
     def says(self, connection: Connection, message: ClientMessage) -> None:
         """Take what a host said, but for leave."""
         room = self._room
-        if isinstance(message, Open | End):
+        if not room.hub.usable:
+            connection.refuse(ErrorCode.UNAVAILABLE)
+        elif isinstance(message, Open | End):
             if connection.claims.expires_at <= room.hub.now_ms():
                 connection.refuse(ErrorCode.TOKEN_EXPIRED)
             else:
                 room.lane.add("open" if isinstance(message, Open) else "end", connection)
+        elif isinstance(message, RequestUpgrade) and connection.claims.billing:
+            connection.send(Error(code=ErrorCode.NOT_ALLOWED, message="You may buy the upgrade yourself."))
         elif isinstance(message, RequestUpgrade):
             room.hub.spawn(self._request_upgrade(connection))
         elif isinstance(message, Claim):

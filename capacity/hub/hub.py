@@ -64,7 +64,8 @@ class Hub:
         self._live: dict[RoomName, LiveRoom] = {}
         self._accounts: dict[str, LiveAccount] = {}
         self._numbers = 0
-        self._store_usable = False
+        self.usable = False
+        """Whether the store can be used."""
         self._draining = False
         self._consuming = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,7 +132,7 @@ class Hub:
         found = []
         if self._draining:
             found.append("draining")
-        if not self._store_usable:
+        if not self.usable:
             found.append("store_unavailable")
         if not self.feed.live:
             found.append("feed_lost")
@@ -269,9 +270,9 @@ class Hub:
 
     def store_lost(self) -> None:
         """The store cannot be used: connections stay and are told once; calls wait; nobody new is let in."""
-        if not self._store_usable or self._draining:
+        if not self.usable or self._draining:
             return
-        self._store_usable = False
+        self.usable = False
         self.stats.store_outages += 1
         log.warning("store_unavailable", connections=self.connections)
         frame = codec.frame(Error(code=ErrorCode.UNAVAILABLE, message=ErrorCode.UNAVAILABLE.message))
@@ -292,7 +293,7 @@ class Hub:
                 break
             except Unavailable:
                 await asyncio.sleep(RECOVER_EVERY_SECONDS)
-        self._store_usable = True
+        self.usable = True
         log.info("store_usable", rooms=len(self._live))
         if not self._consuming:
             self._consuming = True
@@ -314,14 +315,14 @@ class Hub:
     def _refusal(self) -> Close | None:
         if self._draining:
             return RESTARTING
-        return None if self._store_usable else UNAVAILABLE
+        return None if self.usable else UNAVAILABLE
 
     # ---- once a second
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(min(TICK_SECONDS, self._liveness.interval_seconds))
-            if not self._store_usable:
+            if not self.usable:
                 continue
             try:
                 if not await self._liveness.beat():

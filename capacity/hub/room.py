@@ -64,6 +64,7 @@ class LiveRoom:
         self._behind: int | None = None
         self._used_at = time.monotonic()
         self._fenced = 0
+        self._due: asyncio.TimerHandle | None = None
         self.reaped: dict[str, asyncio.Event] = {}
         """Dead hub → set when nothing here is theirs any more."""
 
@@ -168,6 +169,8 @@ class LiveRoom:
         """Stop everything that this room has running."""
         for event in self.reaped.values():
             event.set()
+        if self._due is not None:
+            self._due.cancel()
         self.lane.cancel()
         self.line.cancel()
         self.hosts.cancel()
@@ -231,7 +234,17 @@ class LiveRoom:
         self.lane.put_back(run)
         await self._resync()
 
+    def _await_due(self, snapshot: Snapshot) -> None:
+        """Sweep at the instant at which something will be due, and not only at the next tick."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if snapshot.due_at is not None:
+            delay_seconds = max(0, snapshot.due_at - snapshot.at) / 1000
+            self._due = asyncio.get_running_loop().call_later(delay_seconds, self.lane.add, "sweep")
+
     def _after(self, snapshot: Snapshot) -> None:
+        self._await_due(snapshot)
         if snapshot.more:
             self.lane.add("sweep")
         if self.snapshot is not None and snapshot.epoch != self.snapshot.epoch and self.snapshot.revision > 0:
@@ -331,6 +344,7 @@ class LiveRoom:
             log.warning("feed_gap", revision=known.revision, heard=change.revision)
             self.resync()
         self.snapshot = change
+        self._await_due(change)
         if self._overtaking is not None:
             self._overtaking.append(change)
         self._forecast.saw(time.monotonic(), change.occupied, sum(len(o.participants) for o in change.offers))

@@ -48,6 +48,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     ended_reason: EndedReason | None = None
     more: bool = False
     """An allotment goes on: call sweep again."""
+    due_at: int | None = None
+    """When something will be due; by the store's clock, as `at`."""
 
     @property
     def occupied(self) -> int:
@@ -117,9 +119,13 @@ class AccountChange(msgspec.Struct, frozen=True):
 
     plan: str | None = None
     seat_limit: int | None = None
-    near: Near | None = None
     room: str | None = None
     """Whose near-full notice it is, or from where an upgrade is asked for."""
+    near: Near | None = None
+    cleared: bool = False
+    occupied: int = 0
+    seat_limit_there: int = 0
+    """The numbers of `room`, with `near` and `cleared`."""
     requested_by: str | None = None
     requested_name: str | None = None
 

@@ -99,7 +99,9 @@ async def test_a_hold_that_nobody_claims_goes_to_the_next_and_its_holder_to_the_
             await cem.told("waiting", position=2)
             await ann.say("leave")
             await ben.told("refresh")
+            until = (await ben.told("refresh"))["held_until"]
             await cem.told("refresh", within_seconds=3)
+            assert time.time() * 1000 - until < 500, "an expired hold is passed on at once, not at the next tick"
             assert (await ben.told("waiting", count=2))["position"] == 1
             assert ben.kinds[:3] == ["waiting", "refresh", "waiting"]
 
@@ -363,6 +365,20 @@ async def test_a_host_who_may_not_buy_can_ask_those_who_may(hub: Hub, billing: B
         async with await hub.join("ben"):
             notice = await buyer.told("near_full")
             assert notice["room"] == ROOM and notice["level"] == "full"
+
+
+async def test_a_billing_host_hears_of_the_other_rooms_on_connecting_and_when_they_clear(
+    hub: Hub, billing: Billing
+) -> None:
+    await billing.account(1, concurrent_sessions=2)
+    async with await hub.host(), await hub.join("ann") as ann:
+        await ann.told("seated")
+        async with await hub.host("eve", billing=True, room="elsewhere") as buyer:
+            assert (await buyer.told("near_full"))["room"] == ROOM
+            await buyer.say("request_upgrade")
+            assert (await buyer.told("error"))["code"] == "not_allowed"
+            await ann.say("leave")
+            assert (await buyer.told("near_full_cleared"))["room"] == ROOM
 
 
 async def test_a_stranger_cannot_read_somebody_elses_room(hub: Hub, billing: Billing) -> None:

@@ -57,13 +57,28 @@ local function to_give()
     return free()
 end
 
+-- When something will be due: a lapse, the end of the room for idleness, or of the time in which nobody new is let in.
+local function due_at()
+    local first
+    for _, key in ipairs({SEAT_AWAY, LINE_AWAY, HOLDS}) do
+        local score = tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or nil)
+        first = score and math.min(score, first or score) or first
+    end
+    for _, instant in ipairs({room.idle_at, room.settling_at}) do
+        if instant > now then
+            first = math.min(instant, first or instant)
+        end
+    end
+    return first
+end
+
 local function snapshot()
     local people, line, held, away =
         call('HLEN', PEOPLE), call('ZCARD', LINE), call('ZCARD', HOLDS), call('ZCARD', SEAT_AWAY)
     return {
         epoch = room.epoch, revision = room.revision, at = now, state = room.state, seat_limit = room.seat_limit,
         seated = people - line - held - away, away = away, held = held, waiting = line, peak = room.peak, told = room.told,
-        ended_reason = room.ended_reason, more = room.cause ~= nil or nil,
+        ended_reason = room.ended_reason, more = room.cause ~= nil or nil, due_at = due_at(),
     }
 end
 
@@ -447,10 +462,10 @@ local function settle()
             end
         end
         call('SPUBLISH', FEED, cjson.encode(message))
-        if change.near then
-            local near = change.near
+        if change.near or change.cleared then
             call('SPUBLISH', ACCOUNT_FEED, cjson.encode({
-                near = near, room = context.room,
+                near = change.near, cleared = change.cleared, room = context.room,
+                occupied = shown.seated + shown.away + shown.held, seat_limit_there = room.seat_limit,
             }))
         end
     end
