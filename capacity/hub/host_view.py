@@ -49,6 +49,9 @@ class HostView:
     def welcome(self, connection: Connection, snapshot: Snapshot) -> None:
         """Send a new host the present state."""
         self._shown = b""
+        heard = self._room.snapshot
+        if heard is not None and heard.epoch == snapshot.epoch and heard.revision > snapshot.revision:
+            snapshot = heard  # the feed overtook the answer; what it said is not said again
         connection.state = "host"
         connection.revision = snapshot.revision
         connection.send(snapshot.occupancy(self._room.name.room))

@@ -244,12 +244,12 @@ class Hub:
         """Take a room off the list."""
         await guarded(self.clients.scripts.srem(keys.hub_rooms(self.id), f"{name.account} {name.room}"))
 
-    def drop_room(self, room: LiveRoom) -> None:
-        """Let a room go that ended or that nobody here needs."""
+    def drop_room(self, room: LiveRoom, *, over: bool = False) -> None:
+        """Let a room go that is over (ended, or of no account), or that nobody here needs."""
         if self._live.get(room.name) is not room:
             return
         del self._live[room.name]
-        room.close()
+        room.close(over=over)
         room.account.rooms.discard(room)
         self.spawn(self._forget_room(room))
 
@@ -278,6 +278,7 @@ class Hub:
         frame = codec.frame(Error(code=ErrorCode.UNAVAILABLE, message=ErrorCode.UNAVAILABLE.message))
         for room in self._live.values():
             room.lane.hold()
+            room.refuse_waiting()
             for connection in room.connections():
                 if connection.state != "joining":  # that one will be closed
                     connection.socket.send(frame)
@@ -290,9 +291,14 @@ class Hub:
                 await self._liveness.beat()
                 await self._load_pass_key()
                 await self.feed.ready()
+                for account in list(self._accounts.values()):
+                    await account.load()  # of a cluster, every node that this hub needs must answer
                 break
             except Unavailable:
-                await asyncio.sleep(RECOVER_EVERY_SECONDS)
+                pass
+            except Exception as error:  # whatever it is: a hub that gave up would never come back
+                log.error("recovery_failed", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(RECOVER_EVERY_SECONDS)
         self.usable = True
         log.info("store_usable", rooms=len(self._live))
         if not self._consuming:
@@ -309,6 +315,8 @@ class Hub:
             log.error("pass_key_unusable", error=str(error))
 
     def _gap(self) -> None:
+        for account in list(self._accounts.values()):
+            self.spawn(account.load())
         for room in list(self._live.values()):
             room.resync()
 
@@ -325,18 +333,22 @@ class Hub:
             if not self.usable:
                 continue
             try:
-                if not await self._liveness.beat():
-                    log.warning("hub_forgotten", hub=self.id)
-                    self._gap()
+                await self._beat()
             except Unavailable:
                 self.store_lost()
-                continue
-            for room in list(self._live.values()):
-                room.tick()
-            for dead in self._liveness.dead():
-                if self._liveness.living()[:1] == [self.id] or self._long_dead(dead):
-                    self._liveness.buried(dead)
-                    self.spawn(self._reap(dead))
+            except Exception as error:  # a hub that no longer beats is taken for dead
+                log.error("tick_failed", error=f"{type(error).__name__}: {error}")
+
+    async def _beat(self) -> None:
+        if not await self._liveness.beat():
+            log.warning("hub_forgotten", hub=self.id)
+            self._gap()
+        for room in list(self._live.values()):
+            room.tick()
+        for dead in self._liveness.dead():
+            if self._liveness.living()[:1] == [self.id] or self._long_dead(dead):
+                self._liveness.buried(dead)
+                self.spawn(self._reap(dead))
 
     def _long_dead(self, hub: str) -> bool:
         return self._liveness.silent_seconds(hub) > self._lease_seconds + REAPER_OF_LAST_RESORT_SECONDS
@@ -346,11 +358,11 @@ class Hub:
         log.warning("hub_dead", hub=dead)
         index = keys.hub_rooms(dead)
         for member in await guarded(self.clients.scripts.smembers(index)):
+            if self._draining:
+                return
             account, _, room_id = member.decode().partition(" ")
-            room = self._room(RoomName(account, room_id))
-            done = room.reaped.setdefault(dead, asyncio.Event())
-            room.lane.add("reap", detail=dead)
-            await done.wait()
+            if not await self._room(RoomName(account, room_id)).reap(dead):
+                return  # its beat stays, so it is found dead once more
         await guarded(self.clients.scripts.delete(index))
         await guarded(self.clients.scripts.hdel(keys.BEATS, dead))
         await self._stream.forget_consumer(dead)

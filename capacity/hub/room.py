@@ -65,8 +65,7 @@ class LiveRoom:
         self._used_at = time.monotonic()
         self._fenced = 0
         self._due: asyncio.TimerHandle | None = None
-        self.reaped: dict[str, asyncio.Event] = {}
-        """Dead hub → set when nothing here is theirs any more."""
+        self._reaping: dict[str, asyncio.Future[bool]] = {}
 
     # ---- what others see
 
@@ -163,22 +162,44 @@ class LiveRoom:
         for connection in self.connections():
             connection.socket.send(frame)
             connection.close(ENDED)
-        self.hub.drop_room(self)
+        self.hub.drop_room(self, over=True)
 
-    def close(self) -> None:
-        """Stop everything that this room has running."""
-        for event in self.reaped.values():
-            event.set()
+    async def reap(self, dead: str) -> bool:
+        """Make a dead hub's participants away; False if the room was let go before that was done."""
+        done = self._reaping.get(dead)
+        if done is None:
+            done = self._reaping[dead] = asyncio.get_running_loop().create_future()
+        self.lane.add("reap", detail=dead)
+        return await asyncio.shield(done)
+
+    def _reaped(self, dead: str, done: bool) -> None:
+        future = self._reaping.pop(dead, None)
+        if future is not None:
+            future.set_result(done)
+
+    def close(self, *, over: bool = False) -> None:
+        """Stop everything that this room has running. `over`: there is nobody in it any more, whosever they were."""
+        for dead in list(self._reaping):
+            self._reaped(dead, over)
         if self._due is not None:
             self._due.cancel()
         self.lane.cancel()
         self.line.cancel()
         self.hosts.cancel()
 
+    def refuse_waiting(self) -> None:
+        """Send away who has not been answered and whom no call was made for: that could not be done soon."""
+        dropped = self.lane.drop(("join", "host"))
+        for _, connection, _ in dropped:
+            if connection is not None and connection.state == "joining":
+                connection.close(UNAVAILABLE)
+        if any(verb == "host" for verb, _, _ in dropped):
+            self.lane.add("host")
+
     def _refuse_all(self) -> None:
         for connection in self.connections():
             connection.close(UNKNOWN_ACCOUNT)
-        self.hub.drop_room(self)
+        self.hub.drop_room(self, over=True)
 
     # ---- the way of a call
 
@@ -215,6 +236,8 @@ class LiveRoom:
                 for change in overtaking:
                     if change.revision > reply.room.revision:
                         telling.tell(self, change, lambda c: c in joined)
+                        if change.moved:
+                            self.line.moved()
         except Unavailable:
             verbs.fail(self, verb, run)
             self.hub.store_lost()
@@ -270,7 +293,7 @@ class LiveRoom:
                 self.hub.store_lost()
                 return
             log.info("hub_reaped", dead=dead, participants=len(leases))
-            self.reaped.setdefault(dead, asyncio.Event()).set()
+            self._reaped(dead, True)
 
     async def detached(self) -> None:
         """The store let this hub go: leave the index, unless somebody came meanwhile."""
@@ -314,8 +337,8 @@ class LiveRoom:
                     arguments += [c.claims.participant, c.lease, c.state, c.sequence]
                 reply = await self.call("reassert", arguments)
                 verbs.healed(self, piece, reply)
-            if self.hosts.everybody:
-                self.lane.add("host")
+            self.lane.add("host")  # also with none left: a call that said so may have failed
+            self.line.moved()  # who was owed a place when the store went away still is
             log.info("room_resynced", connections=len(present) + len(self.hosts.everybody))
         except Unavailable:
             self.hub.store_lost()
@@ -340,7 +363,7 @@ class LiveRoom:
             return
         if known.revision > 0 and change.epoch == known.epoch and change.revision <= known.revision:
             return
-        if known.revision > 0 and (change.epoch != known.epoch or change.revision != known.revision + 1):
+        if change.revision != known.revision + 1 or (known.revision > 0 and change.epoch != known.epoch):
             log.warning("feed_gap", revision=known.revision, heard=change.revision)
             self.resync()
         self.snapshot = change
@@ -356,3 +379,5 @@ class LiveRoom:
         self.hosts.changed()
         if change.moved:
             self.line.moved()
+        elif change.waiting != known.waiting:
+            self.line.counted()

@@ -13,7 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, Sentinel, S
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from capacity.errors import Unavailable
 from capacity.redis_url import RedisAddress, parse
@@ -55,7 +55,7 @@ class Clients:
         try:
             await self.scripts.initialize()
             await self.scripts.nodes_manager.initialize()
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:
             raise Unavailable(str(error) or type(error).__name__) from error
 
     def nodes(self) -> set[str]:
@@ -68,7 +68,7 @@ class Clients:
             return ""
         try:
             node = self.scripts.get_node_from_key(channel)
-        except RedisError as error:
+        except (RedisError, RedisClusterException) as error:
             raise Unavailable(str(error)) from error
         if node is None:
             raise Unavailable("no node of the cluster has the slot of a channel")

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from capacity.errors import Unavailable
@@ -41,9 +41,10 @@ class ScriptError(Exception):
 
 def unavailable(error: Exception) -> bool:
     """Whether the error of the client library says that the store cannot be used at the moment."""
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | RedisClusterException | OSError):
         return True
-    return isinstance(error, RedisError) and str(error).startswith(_NOT_NOW)
+    code = getattr(error, "status_code", None)  # the client library cuts the words it knows off the text
+    return isinstance(error, RedisError) and f"{code} {error}".removeprefix("None ").startswith(_NOT_NOW)
 
 
 class Script:
@@ -69,7 +70,7 @@ class Script:
             if unavailable(error):
                 raise Unavailable(str(error)) from error
             raise ScriptError(self._locate(str(error))) from None
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:
             if unavailable(error):
                 raise Unavailable(str(error) or type(error).__name__) from error
             raise
@@ -113,7 +114,7 @@ async def guarded(pending: Any) -> Any:
     """Await a command of the client library; raises Unavailable where the store cannot be used."""
     try:
         return await pending
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         if unavailable(error):
             raise Unavailable(str(error) or type(error).__name__) from error
         raise

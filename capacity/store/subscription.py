@@ -94,9 +94,10 @@ class Subscription:
         first = True
         while True:
             try:
-                self._pubsub = self._connect()
-                for channel in list(self.listeners):  # one by one: a cluster takes only channels of one slot at once
-                    await self._pubsub.ssubscribe(channel)
+                async with self._sending:  # of two that meet an unconnected client each would connect it
+                    self._pubsub = self._connect()
+                    for channel in list(self.listeners):  # one by one: a cluster takes one slot at once
+                        await self._pubsub.ssubscribe(channel)
                 await self._read(first)
             except Exception as error:  # whatever it is: without its feed a hub is deaf
                 if self.live or first or not isinstance(error, RedisError | OSError):
@@ -152,6 +153,10 @@ class Subscription:
 
     async def _shine(self) -> None:
         while True:
-            with contextlib.suppress(Unavailable, RedisError):
+            try:
                 await self._publish(self._beacon)
+            except (Unavailable, RedisError):
+                pass
+            except Exception as error:  # without its beacon a subscription is made anew every few seconds
+                log.error("beacon_failed", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(BEACON_SECONDS)
