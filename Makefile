@@ -24,9 +24,9 @@ test: $(VENV)/dev.installed browser
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.installed
-	$(BIN)/ruff check capacity tests
-	$(BIN)/ruff format --check capacity tests
-	$(BIN)/mypy --strict capacity tests
+	$(BIN)/ruff check capacity tests benchmarks
+	$(BIN)/ruff format --check capacity tests benchmarks
+	$(BIN)/mypy --strict capacity tests benchmarks
 
 lock:
 	$(LOCK) --group build --output-file requirements.lock $(ARGS)

@@ -100,6 +100,10 @@ class Consumer:
         for room in await rooms.open_rooms(account):
             name = RoomName(account, room)
             for _ in range(SWEEPS_MAX):
-                reply = await rooms.call("sweep", name)
+                try:
+                    reply = await rooms.call("sweep", name)
+                except ScriptError as error:  # a bug must cost this room, not the account's others
+                    log.error("sweep_failed", error=str(error))
+                    break
                 if reply.room is None or not reply.room.more:
                     break

@@ -305,8 +305,9 @@ class Hub:
             self._consuming = True
             self.spawn(self._consumer.run())
         for room in list(self._live.values()):
-            room.resync()
-            room.lane.open()
+            if room.started:
+                room.resync()
+                room.lane.open()
 
     async def _load_pass_key(self) -> None:
         try:

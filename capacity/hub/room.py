@@ -64,6 +64,8 @@ class LiveRoom:
         self._behind: int | None = None
         self._used_at = time.monotonic()
         self._fenced = 0
+        self.started = False
+        """Whether the hub may act here: before that, neither a tick nor a recovery has anything to do."""
         self._due: asyncio.TimerHandle | None = None
         self._reaping: dict[str, asyncio.Future[bool]] = {}
 
@@ -117,7 +119,9 @@ class LiveRoom:
         elif reply.status == "ended" and reply.room is not None:
             self.end(reply.room.ended_reason or "api")
         else:
-            self.lane.open()
+            self.started = True
+            if self.hub.usable:  # else recovery opens it
+                self.lane.open()
 
     def arrive(self, connection: Connection) -> None:
         """Take a new connection in."""
@@ -212,11 +216,11 @@ class LiveRoom:
             return await self.hub.rooms.call(verb, self.name, arguments, operation_id=operation_id)
 
     async def _commit(self, verb: str, run: list[Operation]) -> None:
-        if verb == "resync":
-            await self._resync()
-            return
-        if verb == "reap":
-            await self._reap(run)
+        if verb in ("resync", "reap"):
+            try:
+                await (self._resync() if verb == "resync" else self._reap(run))
+            except Exception as error:  # a bug must not end the lane with a traceback
+                log.error("call_failed", verb=verb, error=f"{type(error).__name__}: {error}")
             return
         self._overtaking = []
         try:

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import structlog
+
 from capacity.errors import Unavailable
 from capacity.protocol.messages import Waiting
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 MOVED_EVERY_SECONDS = 1.0
 COUNTED_EVERY_SECONDS = 5.0
 ASKED_MAX = 500
+
+log = structlog.get_logger(__name__)
 
 
 class WaitingLine:
@@ -100,6 +104,8 @@ class WaitingLine:
                     await self._ask([c for c in self._room.attendees.values() if c.state == "waiting"], count=count)
         except Unavailable:
             self._room.hub.store_lost()  # whoever is owed a place gets it from the resync that follows
+        except Exception as error:  # a bug must cost this round, and leave no traceback
+            log.error("line_not_told", error=f"{type(error).__name__}: {error}")
         finally:
             self._task = None
 

@@ -100,8 +100,11 @@ class PlanChanges:
                 await guarded(self._write.xgroup_delconsumer(PLAN_CHANGES, GROUP, consumer))
 
     async def trim(self, now_ms: int) -> None:
-        """Drop what is older than 7 days, but nothing that is still pending."""
+        """Drop what is older than 7 days, but nothing that is still pending or was given to nobody yet."""
         oldest = now_ms - KEPT_MS
+        for group in await self._grouped(self._write.xinfo_groups(PLAN_CHANGES)) or []:
+            if group["name"].decode() == GROUP:
+                oldest = min(oldest, int(group["last-delivered-id"].decode().partition("-")[0]))
         summary = await self._grouped(self._write.xpending(PLAN_CHANGES, GROUP))
         if summary and summary["pending"]:
             oldest = min(oldest, int(summary["min"].decode().partition("-")[0]))

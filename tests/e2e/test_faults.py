@@ -16,7 +16,7 @@ import redis.asyncio as aioredis
 from capacity.protocol import events, signatures
 from tests.support.process import HubProcess
 from tests.support.servers import Server, binaries
-from tests.support.service import ACCOUNT, WEBHOOK_SECRET, Billing, Hub, serving, settings
+from tests.support.service import ACCOUNT, WEBHOOK_SECRET, Billing, Hub, serving, settings, token
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -201,6 +201,27 @@ async def test_a_frozen_store_is_noticed_and_what_happened_meanwhile_is_caught_u
         await billing.close()
 
 
+async def test_who_comes_while_the_store_is_frozen_is_sent_away_to_come_again(store: Server) -> None:
+    async with serving(settings(store.url)) as hub:
+        billing = Billing(store.url)
+        await billing.account(5)
+        await hub.host()
+        store.signal(signal.SIGSTOP)
+        people = [await hub.join(name) for name in ("ann", "ben", "cem")]
+        late_host = await hub.connect(token("eve", role="host"))
+        for client in (*people, late_host):
+            assert await client.gone(within_seconds=10) == (1013, "unavailable")
+        store.signal(signal.SIGCONT)
+        await wait_until(lambda: _ready(hub), within_seconds=10)
+        await (await hub.join("ann")).told("seated")
+
+        async def nobody_counted_twice() -> bool:
+            return bool((await hub.occupancy())["occupied"] == 1)
+
+        await wait_until(nobody_counted_twice, within_seconds=6, what="the given-up joins to lose their seats")
+        await billing.close()
+
+
 async def test_a_subscription_that_is_cut_loses_nothing(hub: Hub, billing: Billing, redis_url: str) -> None:
     await billing.account(1)
     host, _, ben = await hub.host(), await hub.join("ann"), await hub.join("ben")
@@ -225,7 +246,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(hub: Hub, billing: 
     await client.aclose()
 
 
-async def test_a_full_memory_lets_nobody_in_but_frees_seats(store: Server) -> None:
+async def test_a_full_memory_lets_nobody_in_and_heals(store: Server) -> None:
     async with serving(settings(store.url)) as hub:
         billing = Billing(store.url)
         await billing.account(2)

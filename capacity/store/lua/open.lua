@@ -12,8 +12,5 @@ if room.state == 'not_started' then
 elseif room.state == 'ended' and ARGV[2] == '1' then
     room.sequence = 0
     refusal = begin()
-    if not refusal then
-        call('PERSIST', STATE)
-    end
 end
 return answer({refusal})
