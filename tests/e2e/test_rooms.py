@@ -88,7 +88,7 @@ async def test_a_hold_that_nobody_claims_goes_to_the_next_and_its_holder_to_the_
     redis_url: str, billing: Billing
 ) -> None:
     await billing.publish(1)
-    async with serving(settings(redis_url, hold_seconds=0.6)) as hub:
+    async with serving(settings(redis_url, hold_seconds=1.2, lease_seconds=40)) as hub:
         await billing.seats(ACCOUNT, 1)
         async with (
             await hub.host(),
@@ -101,7 +101,7 @@ async def test_a_hold_that_nobody_claims_goes_to_the_next_and_its_holder_to_the_
             await ben.told("refresh")
             until = (await ben.told("refresh"))["held_until"]
             await cem.told("refresh", within_seconds=3)
-            assert time.time() * 1000 - until < 500, "an expired hold is passed on at once, not at the next tick"
+            assert time.time() * 1000 - until < 600, "an expired hold is passed on at once, not at the next tick"
             after = ben.kinds.index("refresh") + 1
             again = (await wait_until(lambda: ben.messages[after:], what="where ben stands now"))[0]
             assert (again["type"], again["position"]) == ("waiting", 1)
