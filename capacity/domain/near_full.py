@@ -1,4 +1,7 @@
-"""When a room is nearly full, in exact decimals: 0.07 of 100 is 7, which binary floating point makes 8 when rounded up."""
+"""The shares of the seat limit from which a room is near full, in exact decimals: 0.07 of 100 is 7, which floating point makes 8.
+
+The scripts reckon with them (`ceil_share` in `store/lua/_prelude.lua`), in whole millionths.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,3 @@ class Shares(msgspec.Struct, frozen=True):
     def of(cls, near: Decimal, clear: Decimal) -> Shares:
         """Return the shares of two decimals with at most six digits behind the point (the settings see to that)."""
         return cls(int(near * MILLIONTHS), int(clear * MILLIONTHS))
-
-    def near_from(self, seat_limit: int) -> int:
-        """Return from how many occupied seats on a room is near full: ceil(share × limit), at least 1."""
-        return max(1, -(-self.near_millionths * seat_limit // MILLIONTHS))
-
-    def clear_below(self, seat_limit: int) -> int:
-        """Return below how many occupied seats near full is cleared: ceil(share × limit)."""
-        return -(-self.clear_millionths * seat_limit // MILLIONTHS)

@@ -122,11 +122,6 @@ class Hub:
         """Live connections."""
         return sum(len(room.by_lease) + len(room.hosts.everybody) for room in self._live.values())
 
-    @property
-    def watched(self) -> int:
-        """Rooms that this hub watches."""
-        return len(self._live)
-
     def problems(self) -> list[str]:
         """Return why this hub should get no new connections; nothing if it is ready."""
         found = []

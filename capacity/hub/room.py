@@ -1,6 +1,6 @@
 """One room on one hub: its connections, the calls made for them, and what its feed says to them.
 
-The way of a join: `arrive` queues it, the lane hands a run of joins to `_commit`, one script decides them all, `_joined` answers each.
+The way of a join: `arrive` queues it, the lane hands a run of joins to `_commit`, one script decides them all, `verbs.answer` tells each.
 The way of a change: the feed hands it to `_heard`, `telling.tell` writes one encoded frame to many sockets.
 
 A call's answer and the feed come over different connections, in any order. Both carry the room's revision: a connection is told of no
@@ -245,9 +245,8 @@ class LiveRoom:
         except Unavailable:
             verbs.fail(self, verb, run)
             self.hub.store_lost()
-        except (
-            Exception
-        ) as error:  # a bug must cost this call, not the room: whoever waits for it is sent away to come again
+        except Exception as error:
+            # a bug must cost this call, not the room: whoever waits for it is sent away to come again
             log.error("call_failed", verb=verb, error=f"{type(error).__name__}: {error}")
             verbs.fail(self, verb, [operation for operation in run if operation.verb not in ("leave", "away")])
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -199,7 +199,6 @@ async def serving(chosen: Settings) -> AsyncIterator[Hub]:
             log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=5,
         )
     )  # fmt: skip
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     running = asyncio.create_task(server._serve())
     try:
         await wait_until(lambda: server.started or running.done(), what="the server to start")
@@ -258,6 +257,3 @@ class Billing:
     async def close(self) -> None:
         """Close the connection."""
         await self._client.aclose()
-
-
-Condition = Callable[[], Any]
