@@ -24,6 +24,7 @@ from capacity.protocol.messages import Upgrade
 from capacity.settings import Settings
 from capacity.store.redis import Clients
 from capacity.store.rooms import Rules
+from capacity.store.verdicts import Verdicts
 from capacity.web import pages, problems
 from capacity.web.auth import KeyRing
 from capacity.web.edge import protocol_class
@@ -52,8 +53,9 @@ def build(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), upgrade
         )
     catalogue = plans.load(settings.plans)
     keyring = KeyRing(settings.token_key)
+    clients = Clients(settings.redis_url)
     hub = Hub(
-        Clients(settings.redis_url),
+        clients,
         rules_of(settings),
         settings.lease_seconds,
         offer_of(catalogue, upgrade_url or settings.upgrade_url or ACCOUNT_PAGE),
@@ -62,6 +64,7 @@ def build(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), upgrade
     http = routes(
         hub,
         keyring,
+        event_log=Verdicts(clients.scripts),
         webhook_secrets=settings.webhook_secrets,
         catalogue=catalogue,
         pass_key=lambda: hub.pass_key,

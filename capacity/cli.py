@@ -1,4 +1,4 @@
-"""The program: `capacity serve`, `demo`, `token`, `publish`.
+"""The program: `capacity serve`, `demo`, `token`, `publish`, `events`.
 
 Whatever cannot work is one line on stderr: exit code 2 for a setting or an argument, 1 for something that was tried and
 failed. Settings are read from the environment; every one has a flag, which wins.
@@ -62,6 +62,13 @@ class Role(StrEnum):
     host = "host"
     attendee = "attendee"
     service = "service"
+
+
+class Verdict(StrEnum):
+    applied = "applied"
+    duplicate = "duplicate"
+    stale = "stale"
+    rejected = "rejected"
 
 
 class LogLevel(StrEnum):
@@ -252,6 +259,43 @@ def publish(
     except publishing.NotPublished as error:
         raise Failed(f"not published: {error}") from None
     print(said)
+
+
+@app.command()
+@_with_flags("redis_url", "data_dir")
+def events(
+    account: Annotated[str | None, typer.Option(help="Of this account alone.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="With this verdict alone.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=10_000)] = 50,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, as GET /v1/events answers.")
+    ] = False,
+    replay: Annotated[
+        str | None, typer.Option(metavar="ENTRY", help="Put this rejected event back into the stream instead.")
+    ] = None,
+) -> None:
+    """Show what became of every plan-changed event, or replay a rejected one."""
+    import msgspec
+    from rich.console import Console
+
+    from capacity import console
+    from capacity.web.answers import Replayed, handled_events
+
+    loaded = _settings_without("token_key")
+    try:
+        if replay is not None:
+            if account is not None or verdict is not None:
+                raise SettingError("--replay: expected without --account and --verdict; the entry says which event.")
+            done = Replayed(console.replay(loaded, replay), replay)
+            print(msgspec.json.encode(done).decode() if as_json else f"replayed {replay} as entry {done.entry}")
+            return
+        page = console.events(loaded, account=account, verdict=None if verdict is None else verdict.value, limit=limit)
+    except console.NotShown as error:
+        raise Failed(f"not {'shown' if replay is None else 'replayed'}: {error}") from None
+    if as_json:
+        print(msgspec.json.encode(handled_events(page)).decode())
+    else:
+        Console().print(console.table(page))
 
 
 def _settings_without(*names: str) -> settings.Settings:

@@ -65,6 +65,11 @@ class ErrorCode(StrEnum):
     UNKNOWN_ACCOUNT = "unknown_account", "No plan-changed event has named this account yet."
     UNKNOWN_PARTICIPANT = "unknown_participant", "This participant has no seat and no place in this room."
     NO_REPORT = "no_report", "The room was never opened, or its report is older than 30 days."
+    UNKNOWN_EVENT = (
+        "unknown_event",
+        "No rejected event is set aside under this entry: there was none, it was replayed, or it is older than 7 days.",
+    )
+    NOT_REPLAYABLE = "not_replayable", "The event would be rejected again; mend the cause first."
     MALFORMED = "malformed", "The request could not be read."
     INVALID_SIGNATURE = "invalid_signature", "The webhook signature does not match, or its timestamp is off."
     SUBJECT_MISMATCH = "subject_mismatch", "subject and data.account name different accounts."

@@ -71,21 +71,29 @@ def _plan_with(settings: Settings, seats: int) -> str:
 
 
 def append(settings: Settings, event: Event) -> str:
-    """Write the event to the stream, of CAPACITY_REDIS_URL or of the server that runs on the data directory."""
-    url = settings.redis_url
-    if url is None:
-        socket = DataDirectory(settings.data_dir).running_socket()
-        if socket is None:
-            raise SettingError(
-                f"CAPACITY_REDIS_URL: not set, and no server runs on {str(settings.data_dir)!r}; "
-                "set it, or CAPACITY_DATA_DIR to the directory of the running server, or give --url."
-            )
-        url = f"unix://{quote(str(socket))}"
+    """Write the event to the stream of the store."""
+    url = store_url(settings, instead=", or give --url")
     try:
         entry = asyncio.run(_append(url, event.body))
     except (Unavailable, RedisError, OSError) as error:
         raise NotPublished(f"the store did not take it ({str(error) or type(error).__name__})") from None
     return f"published to the stream as entry {entry}: {event.summary} (event {event.id})"
+
+
+def store_url(settings: Settings, *, instead: str = "") -> str:
+    """Return the address of the store: CAPACITY_REDIS_URL, or the socket of the server that runs on the data directory.
+
+    Raises SettingError if there is neither; `instead` is what else its text proposes.
+    """
+    if settings.redis_url is not None:
+        return settings.redis_url
+    socket = DataDirectory(settings.data_dir).running_socket()
+    if socket is None:
+        raise SettingError(
+            f"CAPACITY_REDIS_URL: not set, and no server runs on {str(settings.data_dir)!r}; "
+            f"set it, or CAPACITY_DATA_DIR to the directory of the running server{instead}."
+        )
+    return f"unix://{quote(str(socket))}"
 
 
 async def _append(url: str, body: bytes) -> str:

@@ -1,7 +1,7 @@
 """Plan-changed events, from the stream to the rooms. At least once, from any hub; applying one twice changes nothing.
 
-An entry is acknowledged when its account has the new limit and every open room of it has been swept, so that a crash at any point
-leaves work that somebody takes over.
+An entry is settled, that is acknowledged and its verdict written down, when its account has the new limit and every open room of it has
+been swept, so that a crash at any point leaves work that somebody takes over.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import structlog
 
 from capacity.errors import ErrorCode, Unavailable
 from capacity.protocol import events
+from capacity.protocol.events import PlanChanged
 from capacity.store.keys import RoomName
 from capacity.store.plan_changes import Entry, PlanChanges
 from capacity.store.scripts import ScriptError
+from capacity.store.verdicts import NOT_REJECTED
 
 if TYPE_CHECKING:
     from capacity.hub.hub import Hub
@@ -25,6 +27,8 @@ RETRY_SECONDS = 0.5
 TRIM_EVERY_SECONDS = 3600.0
 SWEEPS_MAX = 10_000
 """More pieces than any line is long; a room that always says «more» must not hold the stream up for ever."""
+SWEPT = ("applied", "duplicate")
+"""A duplicate as well: a release before this one did not know its own entry again when it came back unswept."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,25 +78,30 @@ class Consumer:
                 raise events.Rejected("malformed", "The entry has no field named event.")
             event = events.parse(entry.event)
         except events.Rejected as error:
-            await self._stream.reject(entry, error.reason)
-            self._hub.stats.event(error.reason)
-            log.warning("event_rejected", entry=entry.id, reason=error.reason)
+            if await self._settle(entry, error.reason, None):
+                log.warning("event_rejected", entry=entry.id, reason=error.reason)
             return
+        outcome: str
         try:
-            verdict = await self._stream.apply(entry.id, event)
+            outcome = await self._stream.apply(entry, event)
         except ScriptError as error:  # a bug must cost this event, not those behind it
             log.error("event_failed", entry=entry.id, error=str(error))
-            await self._stream.reject(entry, ErrorCode.INTERNAL_ERROR)
-            return
-        self._hub.stats.event(verdict)
-        if verdict == "managed_by_desk":
-            await self._stream.reject(entry, verdict)
-            log.warning("event_rejected", entry=entry.id, reason=verdict, account=event.account)
-            return
-        if verdict != "stale":
+            outcome = ErrorCode.INTERNAL_ERROR.value
+        if outcome in SWEPT:
             await self._sweep_rooms(event.account)
-        await self._stream.done(entry)
-        log.info("event_handled", entry=entry.id, verdict=verdict, account=event.account, seats=event.seats)
+        if not await self._settle(entry, outcome, event):
+            return
+        if outcome in NOT_REJECTED:
+            log.info("event_handled", entry=entry.id, verdict=outcome, account=event.account, seats=event.seats)
+        else:
+            log.warning("event_rejected", entry=entry.id, reason=outcome, account=event.account)
+
+    async def _settle(self, entry: Entry, outcome: str, event: PlanChanged | None) -> bool:
+        """Settle the entry and count it, unless another hub took it over and has done so."""
+        settled = await self._stream.settle(entry, outcome, event)
+        if settled:
+            self._hub.stats.event(outcome)
+        return settled
 
     async def _sweep_rooms(self, account: str) -> None:
         """Make every open room of the account follow at once, piece by piece, whether or not this hub watches it."""

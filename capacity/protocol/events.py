@@ -11,7 +11,7 @@ Source of the envelope: https://github.com/cloudevents/spec/blob/v1.0.2/cloudeve
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -29,6 +29,10 @@ PLAN_CHARACTERS_MAX = 128
 Reason = Literal["malformed", "unknown_type", "subject_mismatch", "invalid_id"]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Plan = Annotated[str, msgspec.Meta(min_length=1, max_length=PLAN_CHARACTERS_MAX)]
+Seats = Annotated[int, msgspec.Meta(ge=0, le=SEATS_MAX)]
+ConcurrentSessions = Annotated[int, msgspec.Meta(ge=1, le=CONCURRENT_SESSIONS_MAX)]
+Version = Annotated[int, msgspec.Meta(ge=0, le=VERSION_MAX)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -48,6 +52,20 @@ class PlanChanged(msgspec.Struct, frozen=True):
     version: int | None
 
 
+class Glimpse(msgspec.Struct, frozen=True):
+    """What could be made out of an event that is no PlanChanged, field by field; None for the rest."""
+
+    id: str | None = None
+    source: str | None = None
+    account: str | None = None
+    """None as well where `subject` and `data.account` name two: nobody knows whose event it is."""
+    time_ms: int | None = None
+    plan: str | None = None
+    seats: int | None = None
+    concurrent_sessions: int | None = None
+    version: int | None = None
+
+
 class Rejected(ValueError):
     """An event that cannot be read. `reason` is the word beside it in the rejected stream, `str()` a sentence."""
 
@@ -60,10 +78,10 @@ class PlanData(msgspec.Struct, frozen=True, omit_defaults=True):
     """The `data` of the event, as it stands on the wire."""
 
     account: str
-    plan: Annotated[str, msgspec.Meta(min_length=1, max_length=PLAN_CHARACTERS_MAX)]
-    seats: Annotated[int, msgspec.Meta(ge=0, le=SEATS_MAX)]
-    concurrent_sessions: Annotated[int, msgspec.Meta(ge=1, le=CONCURRENT_SESSIONS_MAX)] | None = None
-    version: Annotated[int, msgspec.Meta(ge=0, le=VERSION_MAX)] | None = None
+    plan: Plan
+    seats: Seats
+    concurrent_sessions: ConcurrentSessions | None = None
+    version: Version | None = None
 
 
 class PlanChangedEvent(msgspec.Struct, frozen=True):
@@ -122,6 +140,37 @@ def parse(raw: bytes | str) -> PlanChanged:
         concurrent_sessions=event.data.concurrent_sessions,
         version=event.data.version,
     )
+
+
+def glance(raw: bytes | str) -> Glimpse:
+    """Return what can be made out of anything that stands where an event should; never raises."""
+    try:
+        event = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return Glimpse()
+    attributes = event if isinstance(event, dict) else {}
+    data = attributes.get("data")
+    data = data if isinstance(data, dict) else {}
+    named = {account for account in (attributes.get("subject"), data.get("account")) if is_account(account)}
+    time = _read(attributes.get("time"), Instant)
+    return Glimpse(
+        id=_read(attributes.get("id"), Text),
+        source=_read(attributes.get("source"), Text),
+        account=named.pop() if len(named) == 1 else None,
+        time_ms=None if time is None or time < _EPOCH else (time - _EPOCH) // _MILLISECOND,
+        plan=_read(data.get("plan"), Plan),
+        seats=_read(data.get("seats"), Seats),
+        concurrent_sessions=_read(data.get("concurrent_sessions"), ConcurrentSessions),
+        version=_read(data.get("version"), Version),
+    )
+
+
+def _read(value: Any, kind: Any) -> Any:
+    """The value, if it is of the kind; else None."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def build(

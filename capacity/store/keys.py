@@ -5,9 +5,11 @@ billing writes and `{hubs}` what hub processes say of themselves. The kind stand
 All instants are ms since the epoch.
 
 Of an account, without TTL (`capacity:1:{ACCOUNT}:…`)
-    account          hash    plan, seats, sessions, version, time, entry, source; written by apply.lua and restore.lua
+    account          hash    plan, seats, sessions, version, time, entry, source (`events` or `desk`), and of a desk's account desk (what
+                             the desk wrote beside the event, opaque); written by apply.lua and restore.lua
     open             zset    open rooms; score = when the room ends for idleness, +inf while somebody is there
-    event:ID         string  verdict of an event id, 7 days; ID is a digest of source and id
+    event:ID         string  VERDICT ENTRY of an event id (applied or stale, and in which stream entry it came), 7 days; ID is a digest
+                             of source and id
     feed             channel Changes of the account: the limit, near-full notices, upgrade requests
 
 Of a room (`capacity:1:{ACCOUNT}:room:KIND:ROOM`), written by the room's scripts alone; 24 hours while not started, without TTL
@@ -38,8 +40,11 @@ Of the hubs (`capacity:1:{hubs}:…`)
 `capacity:1:{hubs.N}:beacon:HUB` is a channel: what a hub says to itself, to prove that its subscription to a node lives.
 
 Of billing (`capacity:1:{billing}:…`)
-    plan-changes             stream  events, field `event`; trimmed after 7 days
-    plan-changes:rejected    stream  what could not be applied: `event`, `reason`
+    plan-changes                  stream  events: `event`, `desk` (of the desk's own alone) and `replay_of` (the rejected entry that
+                                          this one repeats); all three streams are trimmed after 7 days
+    plan-changes:verdicts         stream  what became of each entry, written by settle.lua: the fields of `verdicts.Verdict`
+    plan-changes:rejected         stream  what could not be applied: `event`, `reason`, `desk`; replay.lua takes it out again
+    plan-changes:rejected:ENTRY   string  the id in `plan-changes:rejected` of a rejected entry of `plan-changes`, 7 days
 """
 
 from __future__ import annotations
@@ -49,6 +54,7 @@ from typing import NamedTuple
 
 PREFIX = "capacity:1:"
 PLAN_CHANGES = PREFIX + "{billing}:plan-changes"
+VERDICTS = PREFIX + "{billing}:plan-changes:verdicts"
 REJECTED = PREFIX + "{billing}:plan-changes:rejected"
 BEATS = PREFIX + "{hubs}:beats"
 PASS_KEY = PREFIX + "{hubs}:pass-key"
@@ -111,6 +117,11 @@ def event_key(account: str, source: str, id: str) -> str:
     """Return the key that remembers an event id of a source; the id is free text, so its digest stands in the key."""
     digest = hashlib.blake2b(f"{source}\0{id}".encode(), digest_size=16).hexdigest()
     return f"{PREFIX}{{{account}}}:event:{digest}"
+
+
+def set_aside(entry: str) -> str:
+    """Return the key that says where a rejected entry of the stream is set aside."""
+    return f"{REJECTED}:{entry}"
 
 
 def hub_rooms(hub: str) -> str:

@@ -1,4 +1,8 @@
-"""The stream of plan-changed events: written by billing and by the webhook, read by one consumer group of all hubs."""
+"""The stream of plan-changed events: written by billing and by the webhook, read by one consumer group of all hubs.
+
+A field `desk` beside the event says that our own billing desk wrote it. Only who can write to the store can add it, and the
+webhook writes the event alone: nothing in an event makes it pass for the desk's.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,30 @@ from typing import Any, Literal, NamedTuple
 from redis.exceptions import ResponseError
 
 from capacity.errors import Unavailable
-from capacity.protocol.events import PlanChanged
+from capacity.protocol.events import Glimpse, PlanChanged, glance
 from capacity.store import scripts
-from capacity.store.keys import PLAN_CHANGES, REJECTED, account_feed, account_key, event_key
+from capacity.store.keys import PLAN_CHANGES, REJECTED, VERDICTS, account_feed, account_key, event_key, set_aside
 from capacity.store.redis import BLOCK_MS, Clients
 from capacity.store.scripts import guarded
+from capacity.store.verdicts import NOT_REJECTED, Verdict
 
 GROUP = "capacity"
 KEPT_MS = 7 * 24 * 3600 * 1000
 ENTRIES_MAX = 64
 
-Verdict = Literal["applied", "duplicate", "stale", "managed_by_desk"]
+Outcome = Literal["applied", "duplicate", "stale", "managed_by_desk"]
 
 
 class Entry(NamedTuple):
-    """One entry of the stream: its id, and the event's JSON (None: the entry has no field `event`)."""
+    """One entry of the stream. Fields that it has not are None."""
 
     id: str
     event: bytes | None
+    """JSON, if it is what it should be."""
+    desk: str | None = None
+    """What our billing desk wrote beside the event; None: the event is from elsewhere."""
+    replay_of: str | None = None
+    """The rejected entry that this one repeats."""
 
 
 class PlanChanges:
@@ -41,8 +51,8 @@ class PlanChanges:
         id: bytes = await guarded(self._write.xadd(PLAN_CHANGES, {"event": event}))
         return id.decode()
 
-    async def apply(self, entry_id: str, event: PlanChanged, source: Literal["events", "desk"] = "events") -> Verdict:
-        """Apply an event to its account. The rooms follow when they are swept."""
+    async def apply(self, entry: Entry, event: PlanChanged) -> Outcome:
+        """Apply the event of an entry to its account; the same entry again gets the same answer. The rooms follow when they are swept."""
         answer: bytes = await scripts.APPLY.run(
             self._write,
             (account_key(event.account), event_key(event.account, event.source, event.id), account_feed(event.account)),
@@ -52,19 +62,30 @@ class PlanChanges:
                 "" if event.concurrent_sessions is None else event.concurrent_sessions,
                 "" if event.version is None else event.version,
                 event.time_ms,
-                entry_id,
-                source,
+                entry.id,
+                entry.desk or "",
             ],
         )
         return answer.decode()  # type: ignore[return-value]
 
-    async def reject(self, entry: Entry, reason: str) -> None:
-        """Set an entry aside with the reason, and take it off the group's hands, in one step."""
-        await scripts.REJECT.run(self._write, (PLAN_CHANGES, REJECTED), [GROUP, entry.id, entry.event or b"", reason])
+    async def settle(self, entry: Entry, outcome: str, event: PlanChanged | None) -> bool:
+        """Take an entry off the group's hands and write its verdict down, in one step; False if somebody else has done it.
 
-    async def done(self, entry: Entry) -> None:
-        """Take an entry off the group's hands."""
-        await guarded(self._write.xack(PLAN_CHANGES, GROUP, entry.id))
+        An outcome other than `applied`, `duplicate` and `stale` is the reason of a rejection, and sets the entry aside.
+        `event` is None where the entry has none that can be read.
+        """
+        seen: PlanChanged | Glimpse = event or glance(entry.event or b"")
+        verdict = Verdict.of(entry.id, outcome, seen, entry.replay_of).fields()
+        aside: list[str | bytes | int] = []
+        if outcome not in NOT_REJECTED:
+            aside = ["event", entry.event or b"", "reason", outcome]
+            aside += ["desk", entry.desk] if entry.desk else []
+        settled = await scripts.SETTLE.run(
+            self._write,
+            (PLAN_CHANGES, VERDICTS, REJECTED, set_aside(entry.id)),
+            [GROUP, entry.id, len(verdict), *verdict, *aside],
+        )
+        return bool(settled)
 
     async def join_group(self) -> None:
         """Make sure that the group exists, from the stream's start."""
@@ -108,7 +129,7 @@ class PlanChanges:
         summary = await self._grouped(self._write.xpending(PLAN_CHANGES, GROUP))
         if summary and summary["pending"]:
             oldest = min(oldest, int(summary["min"].decode().partition("-")[0]))
-        for stream in (PLAN_CHANGES, REJECTED):
+        for stream in (PLAN_CHANGES, VERDICTS, REJECTED):
             await guarded(self._write.xtrim(stream, minid=oldest, approximate=True))
 
     async def _entries(self, last: str, *, block_ms: int | None) -> list[Entry]:
@@ -129,5 +150,13 @@ class PlanChanges:
 
 
 def _entries(raw: Any) -> list[Entry]:
-    # an entry that was deleted while it was pending comes without fields
-    return [Entry(id.decode(), (fields or {}).get(b"event")) for id, fields in raw]
+    return [_entry(id.decode(), fields or {}) for id, fields in raw]
+
+
+def _entry(id: str, fields: dict[bytes, bytes]) -> Entry:
+    """The entry as it came; one that was deleted while it was pending comes without fields."""
+
+    def text(name: bytes) -> str | None:
+        return fields.get(name, b"").decode(errors="replace") or None
+
+    return Entry(id, fields.get(b"event"), text(b"desk"), text(b"replay_of"))

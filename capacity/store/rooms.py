@@ -177,6 +177,8 @@ class Account(msgspec.Struct, frozen=True):
 
     plan: str
     seats: int
+    desk: str | None
+    """What the billing desk wrote beside the event, for an account of the desk's."""
     fields: dict[str, str]
     """The whole hash, to bring it back after a loss."""
 
@@ -234,7 +236,7 @@ class Rooms:
         if not fields:
             return None
         text = {key.decode(): value.decode() for key, value in fields.items()}
-        return Account(plan=text["plan"], seats=int(text["seats"]), fields=text)
+        return Account(plan=text["plan"], seats=int(text["seats"]), desk=text.get("desk"), fields=text)
 
     async def restore_account(self, account: str, known: Account) -> None:
         """Bring an account back that the store lost; one that exists stays as it is."""

@@ -107,7 +107,8 @@ ROOM = {name: Script(name) for name in ROOM_VERBS}
 APPLY = Script("apply", prelude=False)
 RESTORE = Script("restore", prelude=False)
 BEAT = Script("beat", prelude=False)
-REJECT = Script("reject", prelude=False)
+SETTLE = Script("settle", prelude=False)
+REPLAY = Script("replay", prelude=False)
 
 
 async def guarded(pending: Any) -> Any:

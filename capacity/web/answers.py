@@ -5,7 +5,7 @@ Instants here are RFC 3339 in UTC; `held_until` alone is in ms since the epoch, 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -13,8 +13,13 @@ from starlette.responses import Response
 
 from capacity.domain.plans import Catalogue, Money
 from capacity.store.rooms import Report, Waited
+from capacity.store.verdicts import Page, Verdict, Word
 
 JSON = "application/json"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, the last instant with a date. West of Greenwich that year goes on, and an event may say so."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -73,6 +78,61 @@ class Accepted(msgspec.Struct, frozen=True):
     source: str
 
 
+class HandledEvent(msgspec.Struct, frozen=True):
+    """What became of one entry of the stream. Null: it could not be read, was not given, or does not apply."""
+
+    entry: str
+    verdict: Word
+    reason: str | None
+    id: str | None
+    source: str | None
+    account: str | None
+    plan: str | None
+    seats: int | None
+    concurrent_sessions: int | None
+    version: int | None
+    time: datetime | None
+    handled_at: datetime
+    replay_of: str | None
+
+
+class HandledEvents(msgspec.Struct, frozen=True):
+    """A page of them, newest first; `next` goes into `before` to have the page after it."""
+
+    events: list[HandledEvent]
+    next: str | None
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """A rejected event is in the stream again, as `entry`."""
+
+    entry: str
+    replay_of: str
+
+
+def handled_events(page: Page) -> HandledEvents:
+    """Return the page as it is answered."""
+    return HandledEvents([_handled_event(verdict) for verdict in page.verdicts], page.next)
+
+
+def _handled_event(verdict: Verdict) -> HandledEvent:
+    return HandledEvent(
+        entry=verdict.entry,
+        verdict=verdict.verdict,
+        reason=verdict.reason,
+        id=verdict.id,
+        source=verdict.source,
+        account=verdict.account,
+        plan=verdict.plan,
+        seats=verdict.seats,
+        concurrent_sessions=verdict.concurrent_sessions,
+        version=verdict.version,
+        time=None if verdict.time is None else _instant(min(verdict.time, _LAST_MS)),
+        handled_at=_instant(verdict.handled_at),
+        replay_of=verdict.replay_of,
+    )
+
+
 def room_report(report: Report) -> RoomReport:
     """Return the report as it is answered."""
     return RoomReport(
@@ -92,4 +152,4 @@ def answer(body: msgspec.Struct, status: int = 200) -> Response:
 
 
 def _instant(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return _EPOCH + ms * _MILLISECOND

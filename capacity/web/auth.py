@@ -155,6 +155,13 @@ def bearer(request: Request, keyring: KeyRing) -> Claims:
     return keyring.verify(token.strip())
 
 
+def service_account(claims: Claims) -> str | None:
+    """Return the account that a service acts on, None for all of them. Raises Refused for who is no service."""
+    if claims.role != "service":
+        raise Refused(ErrorCode.FORBIDDEN, "Only a service may do this.")
+    return None if claims.account == ANY_ACCOUNT else claims.account
+
+
 def require_room(claims: Claims, account: str, room: str) -> None:
     """Return if the claims may act on the room: a service of its account, or a host of that room. Raises Refused."""
     if claims.role == "service":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from types import NoneType
+from typing import Any, Union, get_args
 
 import msgspec
 
@@ -16,7 +17,12 @@ from capacity.web.operations import Answer, Operation
 from capacity.web.problems import MEDIA_TYPE, STATUS, Problem, title
 
 _REF = "#/components/schemas/{name}"
-_PATTERNS = {"account": ids.ACCOUNT_OR_ROOM, "room": ids.ACCOUNT_OR_ROOM, "participant": ids.PARTICIPANT}
+_PATTERNS = {
+    "account": ids.ACCOUNT_OR_ROOM,
+    "room": ids.ACCOUNT_OR_ROOM,
+    "participant": ids.PARTICIPANT,
+    "entry": ids.ENTRY,
+}
 _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "open": [],
     "token": [{"token": []}],
@@ -90,10 +96,22 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         }
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
+    if operation.query is not None:
+        found += [_query_parameter(field) for field in msgspec.structs.fields(operation.query)]
     if operation.access == "signature":
         for name in (signatures.ID_HEADER, signatures.TIMESTAMP_HEADER):
             found.append({"name": name, "in": "header", "required": True, "schema": {"type": "string"}})
     return found
+
+
+def _query_parameter(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    """One field of the query's type. None is what a parameter is that does not come: no text in a query says it."""
+    kinds = [kind for kind in get_args(field.type) if kind is not NoneType]
+    optional = len(kinds) < len(get_args(field.type))
+    schema = msgspec.json.schema(Union[tuple(kinds)] if optional else field.type)  # noqa: UP007
+    if not field.required and field.default is not None:
+        schema["default"] = field.default
+    return {"name": field.encode_name, "in": "query", "required": field.required, "schema": schema}
 
 
 def _answer(answer: Answer, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:

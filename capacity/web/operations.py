@@ -6,20 +6,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import unquote
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-from capacity.errors import ErrorCode
+from capacity.errors import ErrorCode, Refused
 from capacity.web.answers import JSON
 from capacity.web.problems import SCOPE_CODE, SCOPE_ROUTE, problem
 
 Access = Literal["open", "token", "signature"]
 Handler = Callable[[Request], Awaitable[Response]]
+Query = TypeVar("Query", bound=msgspec.Struct)
+
+_DETAIL_CHARACTERS_MAX = 200
 
 
 class Answer(NamedTuple):
@@ -45,6 +49,8 @@ class Operation(NamedTuple):
     """The codes of its refusals."""
     body: Any = None
     """The msgspec type of the request's body."""
+    query: type[msgspec.Struct] | None = None
+    """The msgspec type of the query, one field a parameter; the handler reads it with `query_of`."""
 
 
 class ApiRoute(BaseRoute):
@@ -102,6 +108,21 @@ def routes_of(operations: Iterable[Operation]) -> list[BaseRoute]:
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
     return [ApiRoute(path, found) for path, found in by_path.items()]
+
+
+def query_of(request: Request, kind: type[Query]) -> Query:
+    """Return the query as its type; numbers are read from their text. What the type does not name is ignored, if it does not forbid that.
+
+    Raises Refused (`malformed`) for a parameter that is not as the type says, or comes twice.
+    """
+    given = request.query_params.multi_items()
+    values = dict(given)
+    if len(values) < len(given) or not all(value.isprintable() for value in values.values()):
+        raise Refused(ErrorCode.MALFORMED, "Each parameter of the query may come once, in printable characters.")
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(ErrorCode.MALFORMED, f"The query: {str(error)[:_DETAIL_CHARACTERS_MAX]}.") from None
 
 
 def _raw_segments(scope: Scope) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the HTTP routes ask of the rest of the house. `hub.Hub` has this shape."""
+"""What the HTTP routes ask of the rest of the house. `hub.Hub` and `store.verdicts.Verdicts` have these shapes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 from capacity.hub.stats import Stats
 from capacity.protocol.messages import Occupancy
 from capacity.store.rooms import ParticipantState, Report
+from capacity.store.verdicts import Page, Word
 
 
 class RoomHub(Protocol):
@@ -43,3 +44,13 @@ class RoomHub(Protocol):
 
     async def accept_event(self, event: bytes) -> None:
         """Append a plan-changed event to the stream; it is there when this returns."""
+
+
+class EventLog(Protocol):
+    """What became of the plan-changed events. The calls raise Unavailable; `account` None: of all accounts."""
+
+    async def page(self, *, account: str | None, verdict: Word | None, limit: int, before: str | None) -> Page:
+        """Verdicts, newest first, older than `before`."""
+
+    async def replay(self, entry: str, account: str | None) -> str:
+        """Put a rejected event back into the stream; returns its new entry. Refused: unknown_event, not_replayable."""

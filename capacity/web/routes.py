@@ -13,11 +13,12 @@ from capacity.domain.plans import Catalogue
 from capacity.protocol.passes import PassKey
 from capacity.web.answers import Plans
 from capacity.web.auth import KeyRing
+from capacity.web.console import ConsoleApi
 from capacity.web.cors import Cors
 from capacity.web.metrics import Metrics
 from capacity.web.openapi import document
 from capacity.web.operations import routes_of
-from capacity.web.ports import RoomHub
+from capacity.web.ports import EventLog, RoomHub
 from capacity.web.problems import Guard
 from capacity.web.rooms import RoomApi
 from capacity.web.service import ServiceApi
@@ -29,6 +30,7 @@ def routes(
     hub: RoomHub,
     keyring: KeyRing,
     *,
+    event_log: EventLog,
     webhook_secrets: Sequence[str],
     catalogue: Catalogue,
     pass_key: Callable[[], PassKey | None],
@@ -43,6 +45,7 @@ def routes(
         *service.operations(),
         *RoomApi(hub, keyring).operations(),
         *Webhook(hub, webhook_secrets, clock=clock, body_seconds=body_seconds).operations(),
+        *ConsoleApi(event_log, keyring).operations(),
     ]
     service.describe(msgspec.json.encode(document(table)))
     return routes_of(table)

@@ -17,8 +17,10 @@ from capacity.protocol import events, messages
 from capacity.protocol.messages import Message
 from capacity.protocol.passes import PassKey
 from capacity.store.rooms import ParticipantState
+from capacity.store.verdicts import PIECE, PIECES_MAX, Word
 from capacity.web import problems, refusals
-from capacity.web.answers import Accepted, Plans, RoomReport
+from capacity.web.answers import Accepted, HandledEvents, Plans, Replayed, RoomReport
+from capacity.web.console import ConsoleApi
 from capacity.web.metrics import Metrics
 from capacity.web.operations import Operation
 from capacity.web.refusals import Refusal
@@ -141,7 +143,7 @@ def test_every_code_and_its_status_is_documented() -> None:
 
 def test_every_rejection_of_an_event_is_documented() -> None:
     documented = words(section(PROTOCOL, "Plan-changed events"))
-    assert documented >= {*typing.get_args(events.Reason), "managed_by_desk"}
+    assert documented >= {*typing.get_args(events.Reason), "managed_by_desk", "internal_error"}
 
 
 def test_the_example_of_an_event_is_one() -> None:
@@ -159,6 +161,7 @@ def operations() -> list[Operation]:
         *ServiceApi(nothing, nothing, nothing, Plans([]), lambda: None).operations(),
         *RoomApi(nothing, nothing).operations(),
         *Webhook(nothing, ()).operations(),
+        *ConsoleApi(nothing, nothing).operations(),
     ]
 
 
@@ -173,12 +176,31 @@ def test_every_address_is_documented_with_its_refusals(operation: Operation) -> 
         assert code in words(text + above) or str(problems.STATUS[code]) in text + above, code
 
 
+@pytest.mark.parametrize("operation", [o for o in operations() if o.query], ids=lambda operation: operation.name)
+def test_every_parameter_of_a_query_is_documented(operation: Operation) -> None:
+    assert operation.query is not None
+    text = section(PROTOCOL, f"`{operation.method} {operation.path}`")
+    table = {row[0].strip("`"): row[1] for row in rows(text)[1:]}
+    assert table.keys() == {field.encode_name for field in msgspec.structs.fields(operation.query)}
+    for field in msgspec.structs.fields(operation.query):
+        if field.default is not None and not field.required:
+            assert str(field.default) in table[field.encode_name], field.encode_name
+
+
+def test_every_verdict_is_documented() -> None:
+    text = section(PROTOCOL, "`GET /v1/events`")
+    assert words(text) >= {*typing.get_args(Word)}
+    assert f"{PIECE * PIECES_MAX} entries" in " ".join(text.split())
+
+
 @pytest.mark.parametrize(
     ("heading", "kind"),
     [
         ("GET /v1/accounts/{account}/rooms/{room}/report", RoomReport),
         ("GET /v1/accounts/{account}/rooms/{room}/participants/{participant}", ParticipantState),
         ("POST /v1/events", Accepted),
+        ("GET /v1/events", HandledEvents),
+        ("POST /v1/events/{entry}/replay", Replayed),
         ("GET /v1/plans", Plans),
     ],
 )

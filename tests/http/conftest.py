@@ -22,6 +22,7 @@ from capacity.web.edge import protocol_class
 from capacity.web.metrics import Metrics
 from capacity.web.problems import exception_handlers
 from capacity.web.routes import middleware, routes
+from tests.http.recording_event_log import RecordingEventLog
 from tests.http.recording_hub import RecordingHub
 
 SECRET = "a secret of the tests, 32 bytes or more"
@@ -39,6 +40,7 @@ class Service:
         self, *, webhook_secrets: tuple[str, ...] = (WEBHOOK_SECRET,), origins: tuple[str, ...] = (ORIGIN,)
     ) -> None:
         self.hub = RecordingHub()
+        self.event_log = RecordingEventLog()
         self.metrics = Metrics()
         self.key: PassKey | None = PassKey.generate()
         keyring = KeyRing(SECRET)
@@ -46,6 +48,7 @@ class Service:
             routes=routes(
                 self.hub,
                 keyring,
+                event_log=self.event_log,
                 webhook_secrets=webhook_secrets,
                 catalogue=plans.load(None),
                 pass_key=lambda: self.key,
@@ -129,8 +132,9 @@ def one_service() -> Iterator[Service]:
 
 @pytest.fixture
 def service(one_service: Service) -> Service:
-    """The service, with nothing in its hub."""
+    """The service, with nothing in its hub and its event log."""
     one_service.hub.reset()
+    one_service.event_log.reset()
     return one_service
 
 

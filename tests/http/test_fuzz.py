@@ -26,6 +26,7 @@ segments = st.one_of(
             "participants",
             "report",
             "events",
+            "replay",
             "plans",
             "jwks.json",
             "healthz",

@@ -13,12 +13,15 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 from tests.http.conftest import Service, running, token
+from tests.http.recording_event_log import ENTRY
 from tests.http.recording_hub import REPORT
 from tests.http.test_webhook import LIMIT, event, signed
 
 METHODS = ("get", "put", "post", "delete")
 ROOM = "/v1/accounts/{account}/rooms/{room}"
-IDS = {"account": "acme", "room": "launch", "participant": "ada"}
+EVENTS = "/v1/events"
+REPLAY = "/v1/events/{entry}/replay"
+IDS = {"account": "acme", "room": "launch", "participant": "ada", "entry": ENTRY}
 
 Asked = Callable[[Service, str, str], httpx.Response]
 
@@ -31,14 +34,14 @@ class Case(NamedTuple):
     ask: Asked
 
 
-def ask(auth: str | None, prepare: Callable[[Service], object] | None = None, **ids: str) -> Asked:
+def ask(auth: str | None, prepare: Callable[[Service], object] | None = None, query: str = "", **ids: str) -> Asked:
     """A plain request with a token, after preparing the service."""
 
     def asked(service: Service, method: str, path: str) -> httpx.Response:
         if prepare:
             prepare(service)
         with service.client(auth) as client:
-            return client.request(method, path.format(**(IDS | ids)))
+            return client.request(method, path.format(**(IDS | ids)) + query)
 
     return asked
 
@@ -68,6 +71,14 @@ def stalled(service: Service, method: str, path: str) -> httpx.Response:
 
 def break_down(service: Service) -> None:
     service.hub.break_down()
+
+
+def break_down_the_log(service: Service) -> None:
+    service.event_log.break_down()
+
+
+def refuse_replays(service: Service) -> None:
+    service.event_log.refuse_replays()
 
 
 def not_ready(service: Service) -> None:
@@ -120,7 +131,23 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ],
     ("get", f"{ROOM}/participants/{{participant}}"): [*ROOMS, UNKNOWN],
     ("delete", f"{ROOM}/participants/{{participant}}"): [*ROOMS, UNKNOWN],
-    ("post", "/v1/events"): [
+    ("get", EVENTS): [
+        *TOKEN,
+        Case(400, "malformed", ask(token(), query="?limit=0")),
+        Case(403, "forbidden", ask(token("host"))),
+        Case(403, "forbidden", ask(token(), query="?account=other")),
+        Case(503, "unavailable", ask(token(), break_down_the_log)),
+    ],
+    ("post", REPLAY): [
+        Case(202, None, ask(token())),
+        *TOKEN[1:],
+        Case(400, "invalid_id", ask(token(), entry="0-0")),
+        Case(403, "forbidden", ask(token("host"))),
+        Case(404, "unknown_event", ask(token(), entry="1-1")),
+        Case(409, "not_replayable", ask(token(), refuse_replays)),
+        Case(503, "unavailable", ask(token(), break_down_the_log)),
+    ],
+    ("post", EVENTS): [
         Case(202, None, post(event())),
         Case(400, "malformed", post(b"{}")),
         Case(400, "unknown_type", post(event(type="x"))),
@@ -266,8 +293,20 @@ def test_the_parameters_say_what_an_id_is(document: dict[str, Any]) -> None:
         for parameter in operation["parameters"]:
             if parameter["in"] == "path":
                 validator = Draft202012Validator(parameter["schema"])
-                assert validator.is_valid("a.b-C_1:@")
+                assert validator.is_valid(ENTRY if parameter["name"] == "entry" else "a.b-C_1:@")
                 assert not any(validator.is_valid(bad) for bad in ("", ".", "..", "a/b", "a b", "x" * 129, "ä"))
+
+
+def test_the_parameters_of_a_query_are_described(document: dict[str, Any]) -> None:
+    described = {parameter["name"]: parameter for parameter in document["paths"][EVENTS]["get"]["parameters"]}
+    assert {parameter["in"] for parameter in described.values()} == {"query"}
+    assert not any(parameter["required"] for parameter in described.values())
+    schemas = {name: parameter["schema"] for name, parameter in described.items()}
+    assert schemas["verdict"] == {"enum": ["applied", "duplicate", "rejected", "stale"]}
+    assert schemas["limit"] == {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}
+    for name, good, bad in (("account", "acme", "a/b"), ("before", ENTRY, "0-0")):
+        validator = Draft202012Validator(schemas[name])
+        assert validator.is_valid(good) and not validator.is_valid(bad) and not validator.is_valid(None)
 
 
 def test_schemas_are_schemas_and_references_lead_somewhere(document: dict[str, Any]) -> None:

@@ -95,7 +95,7 @@ def test_head_is_get_without_a_body(api: httpx.Client, path: str) -> None:
     ("path", "allow"),
     [
         ("/healthz", "GET, HEAD, OPTIONS"),
-        ("/v1/events", "POST, OPTIONS"),
+        ("/v1/events", "POST, GET, HEAD, OPTIONS"),
         (ROOM, "GET, PUT, DELETE, HEAD, OPTIONS"),
         (f"{ROOM}/report", "GET, HEAD, OPTIONS"),
         (f"{ROOM}/participants/ada", "GET, DELETE, HEAD, OPTIONS"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -22,8 +23,11 @@ import redis
 
 from capacity import __version__, cli, settings
 from capacity.protocol import events, signatures
+from capacity.store import verdicts
 from capacity.store.embedded import EmbeddedValkey
-from capacity.store.keys import PLAN_CHANGES
+from capacity.store.keys import PLAN_CHANGES, REJECTED, account_key
+from capacity.store.plan_changes import Entry, PlanChanges
+from capacity.store.redis import Clients
 
 SECRET = "a secret of thirty-two bytes or so"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -164,6 +168,114 @@ def test_publishing_what_cannot_be() -> None:
         "publish", "acme", "--seats", "1", "--url", "http://127.0.0.1:1", code=1, CAPACITY_WEBHOOK_SECRET=WHSEC
     )
     assert "cannot be reached" in line and WHSEC not in line
+
+
+def handled(url: str, *outcomes: str, account: str = "acme", plan: str = "pro") -> list[str]:
+    """Leave an entry with each of these outcomes, as a hub does; returns their ids."""
+
+    async def settle() -> list[str]:
+        clients = Clients(url)
+        stream = PlanChanges(clients, "test")
+        await stream.join_group()
+        for number, outcome in enumerate(outcomes):
+            event = events.build(account, plan, 100 + number, source="/t", id=f"e{number}", time_ms=1)
+            await stream.append(event)
+            ((_, ((id, _),)),) = await clients.reads.xreadgroup("capacity", "test", {PLAN_CHANGES: ">"})
+            entries.append(id.decode())
+            assert await stream.settle(Entry(entries[-1], event), outcome, events.parse(event))
+        await clients.aclose()
+        return entries
+
+    entries: list[str] = []
+    return asyncio.run(settle())
+
+
+def test_the_events_for_people(redis_url: str) -> None:
+    entries = handled(redis_url, "applied", "duplicate", "stale", "managed_by_desk")
+    done = run("events", CAPACITY_REDIS_URL=redis_url, COLUMNS="80")
+    assert done.code == 0, done.err
+    head, *lines = done.out.splitlines()
+    assert head.split() == ["entry", "handled", "(UTC)", "verdict", "account", "what"]
+    assert [line.split()[0] for line in lines] == entries[::-1]
+    assert [line.split()[3:] for line in lines] == [
+        ["rejected", "acme", "managed_by_desk"],
+        ["stale", "acme", "102", "seats,", "pro"],
+        ["duplicate", "acme", "101", "seats,", "pro"],
+        ["applied", "acme", "100", "seats,", "pro"],
+    ]
+
+
+def test_the_table_is_cut_and_never_wrapped_and_obeys_nobody(redis_url: str) -> None:
+    handled(redis_url, "applied", "subject_mismatch", account="a" * 128, plan="\x1b[31m[red]\n" + "ö" * 100)
+    done = run("events", CAPACITY_REDIS_URL=redis_url, COLUMNS="80")
+    lines = done.out.splitlines()
+    assert len(lines) == 3 and all(len(line) <= 80 for line in lines)
+    assert "subject_mismatch" in lines[1] and "100 seats, \ufffd[31m[" in lines[2]
+    assert "\x1b" not in done.out
+
+
+def test_the_events_as_json_narrowed_and_limited(redis_url: str) -> None:
+    entries = handled(redis_url, "applied", "malformed", "applied", "applied")
+    handled(redis_url, "applied", account="other")
+    narrowed = ("events", "--account", "acme", "--verdict", "applied", "--json")
+    page = json.loads(run(*narrowed, CAPACITY_REDIS_URL=redis_url).out)
+    assert [event["entry"] for event in page["events"]] == [entries[3], entries[2], entries[0]]
+    assert page["next"] is None
+    page = json.loads(run(*narrowed, "--limit", "2", CAPACITY_REDIS_URL=redis_url).out)
+    assert [event["seats"] for event in page["events"]] == [103, 102] and page["next"] is not None
+
+
+def test_all_pages_are_looked_through(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdicts, "PIECE", 1)
+    monkeypatch.setattr(verdicts, "PIECES_MAX", 1)
+    entries = handled(redis_url, "applied", "stale", "stale", "stale")
+    page = json.loads(run("events", "--verdict", "applied", "--json", CAPACITY_REDIS_URL=redis_url).out)
+    assert [event["entry"] for event in page["events"]] == entries[:1]
+    monkeypatch.setattr(verdicts, "PIECE", 2)
+    page = json.loads(run("events", "--limit", "3", "--json", CAPACITY_REDIS_URL=redis_url).out)
+    assert [event["entry"] for event in page["events"]] == entries[:0:-1]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_replaying(redis_url: str, as_json: bool) -> None:
+    (entry,) = handled(redis_url, "internal_error")
+    arguments = ("events", "--replay", entry, *(["--json"] if as_json else []))
+    done = run(*arguments, CAPACITY_REDIS_URL=redis_url)
+    with redis.Redis.from_url(redis_url) as store:
+        _, (new, fields) = store.xrange(PLAN_CHANGES)
+        assert fields[b"replay_of"].decode() == entry and store.xlen(REJECTED) == 0
+    if as_json:
+        assert json.loads(done.out) == {"entry": new.decode(), "replay_of": entry}
+    else:
+        assert done.out == f"replayed {entry} as entry {new.decode()}\n"
+    assert "not replayed" in refused(*arguments, code=1, CAPACITY_REDIS_URL=redis_url)
+
+
+def test_a_replay_whose_cause_stands(redis_url: str) -> None:
+    (entry,) = handled(redis_url, "managed_by_desk")
+    with redis.Redis.from_url(redis_url) as store:
+        store.hset(account_key("acme"), "source", "desk")
+    line = refused("events", "--replay", entry, code=1, CAPACITY_REDIS_URL=redis_url)
+    assert "not replayed" in line and "managed_by_desk" in line
+
+
+def test_events_of_the_running_embedded_server(tmp_path: Path) -> None:
+    arguments = ("events", "--data-dir", str(tmp_path))
+    line = refused(*arguments)
+    assert str(tmp_path) in line and "--url" not in line
+    with EmbeddedValkey(tmp_path) as valkey:
+        (entry,) = handled(valkey.url, "applied")
+        assert entry in run(*arguments).out
+
+
+def test_events_that_cannot_be_asked_for() -> None:
+    somewhere = {"CAPACITY_REDIS_URL": "redis://127.0.0.1:1"}
+    assert "--account" in refused("events", "--account", "a b", environ=somewhere)
+    assert "--replay" in refused("events", "--replay", "latest", environ=somewhere)
+    assert "--replay" in refused("events", "--replay", "1-1", "--account", "acme", environ=somewhere)
+    assert run("events", "--verdict", "fine", environ=somewhere).code == 2
+    assert run("events", "--limit", "0", environ=somewhere).code == 2
+    assert "not shown" in refused("events", code=1, environ=somewhere)
 
 
 class Receiver(HTTPServer):

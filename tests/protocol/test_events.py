@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capacity.protocol.events import PlanChanged, Rejected, build, parse
+from capacity.protocol.events import Glimpse, PlanChanged, Rejected, build, glance, parse
 
 NOON_MS = 1_795_348_800_000  # 2026-11-22T12:00:00Z
 
@@ -276,3 +276,49 @@ def test_no_wrong_event_is_built(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(Rejected) as caught:
         build(**(arguments | change))
     assert caught.value.reason == expected
+
+
+@given(raw=st.binary(max_size=40))
+def test_a_glance_at_any_bytes(raw: bytes) -> None:
+    assert isinstance(glance(raw), Glimpse)
+
+
+@given(path=paths, value=anything)
+def test_a_glance_sees_what_parsing_sees_and_else_nothing_that_does_not_stand_there(
+    path: tuple[str, ...], value: Any
+) -> None:
+    given_event = replaced(path, value)
+    raw = json.dumps(given_event)
+    seen = glance(raw)
+    try:
+        parsed = parse(raw)
+    except Rejected:
+        data = given_event["data"] if isinstance(given_event["data"], dict) else {}
+        assert seen.id in (None, given_event["id"]) and seen.source in (None, given_event["source"])
+        assert seen.account in (None, given_event["subject"], data.get("account"))
+        for name in ("plan", "seats", "concurrent_sessions", "version"):
+            assert getattr(seen, name) in (None, data.get(name))
+        assert seen.time_ms in (None, NOON_MS)
+    else:
+        assert all(getattr(seen, name) == getattr(parsed, name) for name in seen.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("subject", "account", "seen"),
+    [
+        ("acme", "acme", "acme"),
+        ("acme", None, "acme"),
+        (7, "acme", "acme"),
+        ("acme", "beta", None),
+        ("..", "a b", None),
+    ],
+)
+def test_a_glance_takes_no_side_between_two_accounts(subject: Any, account: Any, seen: str | None) -> None:
+    assert glance(json.dumps(event(account=account) | {"subject": subject})).account == seen
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[" * 60_000, b"\xff", b"[]", b'{"data": []}', b'{"time": "1969-12-31T00:00:00Z"}']
+)
+def test_a_glance_at_nothing(raw: bytes) -> None:
+    assert glance(raw) == Glimpse()

@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
             self.version,
             self.version,
             "1-1",
-            "events",
+            "",
         ]
         event = keys.event_key("acme", "/t", str(self.version))
         self.wait(

@@ -9,7 +9,7 @@ import pytest
 from capacity.domain.near_full import Shares
 from capacity.protocol.events import PlanChanged
 from capacity.store.keys import RoomName
-from capacity.store.plan_changes import PlanChanges
+from capacity.store.plan_changes import Entry, PlanChanges
 from capacity.store.redis import Clients
 from capacity.store.rooms import Rooms, Rules
 
@@ -27,7 +27,7 @@ async def test_a_raise_for_many_goes_on_from_call_to_call_and_nobody_jumps_the_l
             id=f"e{seats}", source="/t", account="acme", time_ms=seats, plan="p", seats=seats,
             concurrent_sessions=None, version=None,
         )  # fmt: skip
-        assert await stream.apply("1-1", event) == "applied"
+        assert await stream.apply(Entry("1-1", b""), event) == "applied"
 
     await plan(1)
     await rooms.call("attach", NAME, [0, 3000])

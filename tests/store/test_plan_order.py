@@ -1,18 +1,23 @@
-"""Whatever the order, the duplicates and the redeliveries: the account ends where the newest event left it."""
+"""Whatever the order, the duplicates and the redeliveries: the account ends where the newest event of its source left it."""
 
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capacity.domain.near_full import Shares
 from capacity.protocol.events import PlanChanged
 from capacity.store import keys
-from capacity.store.plan_changes import PlanChanges
+from capacity.store.plan_changes import Entry, PlanChanges
 from capacity.store.redis import Clients
+from capacity.store.rooms import Rooms, Rules
+
+RULES = Rules(30_000, 120_000, 60_000, 900_000, 3_600_000, Shares.of(Decimal("0.9"), Decimal("0.8")))
 
 
 def change(number: int, version: int | None, time_ms: int) -> PlanChanged:
@@ -45,13 +50,30 @@ class Account:
         self._loop.close()
         self._raw.close()
 
-    def apply(self, event: PlanChanged) -> str:
+    def apply(self, event: PlanChanged, *, desk: str | None = None, entry: str | None = None) -> str:
+        """Apply the event as a new entry of the stream, or as one that is delivered again."""
         self._entries += 1
-        return self._loop.run_until_complete(self._stream.apply(f"{self._entries}-0", event))
+        delivered = Entry(entry or f"{self._entries}-0", b"", desk)
+        return self._loop.run_until_complete(self._stream.apply(delivered, event))
+
+    def remember(self, event: PlanChanged, verdict: str) -> None:
+        """Leave what a release before this one wrote for an event that it had handled."""
+        self._raw.set(keys.event_key("acme", event.source, event.id), verdict, px=60_000)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self._raw.hgetall(keys.account_key("acme")).items()}
+
+    @property
+    def desk(self) -> str | None:
+        """What a hub learns that the desk wrote."""
+        known = self._loop.run_until_complete(Rooms(self._clients.scripts, RULES, "test").account("acme"))
+        assert known is not None and known.fields == self.fields
+        return known.desk
 
     @property
     def seats(self) -> int:
-        return int(self._raw.hget(keys.account_key("acme"), "seats"))
+        return int(self.fields["seats"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,6 +110,42 @@ def check_times(url: str, times: list[int]) -> None:
             assert account.seats == expected
 
 
+@settings(max_examples=40, deadline=None)
+@given(versions=versioned, again=st.lists(st.tuples(st.integers(0, 11), st.booleans()), max_size=8))
+def check_redeliveries(url: str, versions: list[int], again: list[tuple[int, bool]]) -> None:
+    """Each event comes once, then some come again: as the entry that they were, or copied into another one."""
+    sent = [change(number, version, 1000) for number, version in enumerate(versions)]
+    with Account(url) as account:
+        first = [account.apply(event, entry=f"{number}-7") for number, event in enumerate(sent)]
+        left = account.fields
+        for index, same_entry in again:
+            if index < len(sent):
+                verdict = account.apply(sent[index], entry=f"{index}-7" if same_entry else None)
+                assert verdict == (first[index] if same_entry else "duplicate")
+        assert account.fields == left
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=st.lists(st.tuples(st.booleans(), st.integers(1, 9)), min_size=1, max_size=14))
+def check_sources(url: str, changes: list[tuple[bool, int]]) -> None:
+    """Desk and billing system send versions of their own; from the desk's first on, only the desk's count."""
+    managed, highest, expected = False, 0, -1
+    with Account(url) as account:
+        for number, (desk, version) in enumerate(changes):
+            event = change(number, version, 1000)
+            if managed and not desk:
+                verdict = "managed_by_desk"
+            elif (desk and not managed) or version > highest:
+                verdict, highest, expected, managed = "applied", version, number, desk
+            else:
+                verdict = "stale"
+            assert account.apply(event, desk=f"[{number}]" if desk else None) == verdict
+            fields = account.fields
+            assert (int(fields["seats"]), int(fields["version"])) == (expected, highest)
+            assert fields["source"] == ("desk" if managed else "events")
+            assert account.desk == (f"[{expected}]" if managed else None)
+
+
 def test_by_version_alone(each_redis_url: str) -> None:
     check_versions(each_redis_url)
 
@@ -105,3 +163,45 @@ def test_with_and_without_a_version_the_highest_of_both_is_kept(each_redis_url: 
         assert account.apply(change(5, 6, 50)) == "applied"
         assert account.apply(change(6, None, 199)) == "stale", "the time of the third event still counts"
         assert account.seats == 5
+
+
+def test_an_entry_that_comes_again_gets_the_verdict_that_it_got(each_redis_url: str) -> None:
+    check_redeliveries(each_redis_url)
+
+
+def test_from_its_first_event_on_the_account_is_the_desks(each_redis_url: str) -> None:
+    check_sources(each_redis_url)
+
+
+def test_the_desk_takes_over_with_its_own_time_and_without_a_version(each_redis_url: str) -> None:
+    with Account(each_redis_url) as account:
+        assert account.apply(change(1, 9, 500)) == "applied"
+        assert account.apply(change(2, None, 100), desk="{}") == "applied"
+        assert "version" not in account.fields and account.fields["time"] == "100"
+        assert account.apply(change(3, None, 99), desk="{}") == "stale", "the desk's own count has begun"
+        assert account.apply(change(4, 1, 50), desk="{}") == "applied"
+        assert (account.fields["version"], account.fields["time"]) == ("1", "100")
+
+
+def test_what_was_applied_before_the_desk_took_over_comes_again_as_applied(each_redis_url: str) -> None:
+    with Account(each_redis_url) as account:
+        assert account.apply(change(1, 1, 1), entry="1-1") == "applied"
+        assert account.apply(change(2, 1, 1), desk="{}") == "applied"
+        assert account.apply(change(1, 1, 1), entry="1-1") == "applied"
+        assert account.apply(change(1, 1, 1)) == "managed_by_desk"
+        assert account.seats == 2
+
+
+def test_what_a_release_before_remembered_is_a_duplicate(each_redis_url: str) -> None:
+    with Account(each_redis_url) as account:
+        for number, verdict in enumerate(("applied", "stale")):
+            account.remember(change(number, None, 1), verdict)
+            assert account.apply(change(number, None, 1), entry="1-1") == "duplicate"
+        assert account.fields == {}
+
+
+def test_an_event_that_was_rejected_is_not_remembered(each_redis_url: str) -> None:
+    with Account(each_redis_url) as account:
+        account.apply(change(1, 1, 1), desk="{}")
+        assert account.apply(change(2, 2, 2)) == "managed_by_desk"
+        assert account.apply(change(2, 3, 2), desk="{}") == "applied"

@@ -1,12 +1,13 @@
 #!lua
 -- Applies a plan-changed event to its account. The rooms follow at their next call; the feed tells the hubs to make it.
+-- An entry that is delivered again gets the verdict that it got: its hub may have died before it could say so.
 -- KEYS[1]   the account   KEYS[2] the event's id, remembered for 7 days   KEYS[3] the account's channel
 -- ARGV[1]   plan   ARGV[2] seats   ARGV[3] concurrent sessions or ''   ARGV[4] version or ''   ARGV[5] time in ms
--- ARGV[6]   entry id in the stream   ARGV[7] who speaks: events or desk
+-- ARGV[6]   entry id in the stream   ARGV[7] what the billing desk wrote beside the event, '' for an event from elsewhere
 -- Reply     applied · duplicate · stale · managed_by_desk
 local WEEK_MS = 604800000
 local call = redis.call
-local plan, seats, sessions, version, time, entry, source = unpack(ARGV)
+local plan, seats, sessions, version, time, entry, desk = unpack(ARGV)
 
 -- Whether one stream entry id stands before another.
 local function before(left, right)
@@ -22,14 +23,23 @@ local function before(left, right)
 end
 
 local known = call('HMGET', KEYS[1], 'seats', 'sessions', 'version', 'time', 'entry', 'source')
+local remembered = call('GET', KEYS[2])
+if remembered then
+    local verdict, of = string.match(remembered, '^(%a+) (.+)$') -- a release before this one kept the verdict alone
+    if of == entry then
+        return verdict
+    end
+end
+local source = desk ~= '' and 'desk' or 'events'
 if known[6] == 'desk' and source ~= 'desk' then
     return 'managed_by_desk'
 end
-if call('EXISTS', KEYS[2]) == 1 then
+if remembered then
     return 'duplicate'
 end
+local takes_over = source == 'desk' and known[6] ~= 'desk' -- what was counted elsewhere says nothing about the desk's count
 local stale = false
-if known[1] then
+if known[1] and not takes_over then
     if version ~= '' then
         stale = known[3] and tonumber(version) <= tonumber(known[3]) or false
     else
@@ -37,10 +47,12 @@ if known[1] then
     end
 end
 if stale then
-    call('SET', KEYS[2], 'stale', 'PX', WEEK_MS)
+    call('SET', KEYS[2], 'stale ' .. entry, 'PX', WEEK_MS)
     return 'stale'
 end
-if known[4] and tonumber(known[4]) > tonumber(time) then
+if takes_over then
+    call('HDEL', KEYS[1], 'version')
+elseif known[4] and tonumber(known[4]) > tonumber(time) then
     time = known[4]
 end
 call('HSET', KEYS[1], 'plan', plan, 'seats', seats, 'time', time, 'entry', entry, 'source', source,
@@ -48,6 +60,11 @@ call('HSET', KEYS[1], 'plan', plan, 'seats', seats, 'time', time, 'entry', entry
 if version ~= '' then
     call('HSET', KEYS[1], 'version', version)
 end
-call('SET', KEYS[2], 'applied', 'PX', WEEK_MS)
+if source == 'desk' then
+    call('HSET', KEYS[1], 'desk', desk)
+else
+    call('HDEL', KEYS[1], 'desk')
+end
+call('SET', KEYS[2], 'applied ' .. entry, 'PX', WEEK_MS)
 call('SPUBLISH', KEYS[3], cjson.encode({plan = plan, seat_limit = tonumber(seats)}))
 return 'applied'
