@@ -1,5 +1,6 @@
 # make run     installs everything into .venv, then starts the demo
 # make test    installs everything, then runs all tests         (make test ARGS="tests/hub -x")
+# make soak    the tests that gain by repetition, for as long as it takes (about three quarters of an hour)
 # make lint    ruff and strict types
 # make lock    resolves pyproject.toml anew into the lock files (needs uv: pip install uv)
 #
@@ -14,7 +15,7 @@ APT := DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq
 LOCK := uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock"
 
-.PHONY: run test lint lock browser clean
+.PHONY: run test soak lint lock browser clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.installed
@@ -22,6 +23,10 @@ run: $(VENV)/run.installed
 
 test: $(VENV)/dev.installed browser
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/dev.installed
+	CAPACITY_TEST_KILLS=200 CAPACITY_TEST_STEPS=60000 $(BIN)/python -m pytest --override-ini timeout=7200 \
+	  tests/billing tests/store $(ARGS)
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff check capacity tests benchmarks

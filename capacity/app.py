@@ -2,28 +2,40 @@
 
 browser ── GET /v1/ws ──▶ web.edge ──▶ hub.Hub ──▶ store.rooms ──▶ lua/*.lua
 billing ── POST /v1/events ──▶ web.webhook ──▶ store.plan_changes ──▶ hub.consumer ──▶ lua/apply.lua, lua/sweep.lua
+  or it ── POST …/purchases ──▶ web.accounts ──▶ billing.Desk ──▶ lua/commit.lua ──▶ the same stream
                                     Redis ── feed ──▶ hub.room ──▶ sockets
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from capacity.billing import offers
+from capacity.billing.account import Dunning
+from capacity.billing.card import CardGateway
+from capacity.billing.desk import Desk
+from capacity.billing.gateway import Gateway, InvoiceGateway
+from capacity.billing.taxes import Tax
 from capacity.domain import plans
 from capacity.domain.near_full import Shares
-from capacity.domain.plans import Catalogue
+from capacity.domain.plans import Catalogue, Plan
+from capacity.domain.subscription import Pricing
 from capacity.errors import SettingError
 from capacity.hub.hub import Hub
 from capacity.protocol.messages import Upgrade
 from capacity.settings import Settings
+from capacity.store.card_bank import CardBank
 from capacity.store.redis import Clients
-from capacity.store.rooms import Rules
+from capacity.store.rooms import Account, Rules
+from capacity.store.tasks import end
 from capacity.store.verdicts import Verdicts
 from capacity.web import pages, problems
 from capacity.web.auth import KeyRing
@@ -35,15 +47,24 @@ ACCOUNT_PAGE = "/account"
 
 
 class Application(NamedTuple):
-    """What uvicorn serves: the ASGI app, the class for its connections, and the hub for its signals."""
+    """What uvicorn serves: the ASGI app, the class for its connections, the hub for its signals, the desk if there is one."""
 
     asgi: Starlette
     http_class: type[asyncio.Protocol]
     hub: Hub
+    desk: Desk | None
 
 
-def build(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), upgrade_url: str | None = None) -> Application:
+def build(
+    settings: Settings,
+    *,
+    extra_routes: Sequence[BaseRoute] = (),
+    upgrade_url: str | None = None,
+    tax: Tax | None = None,
+) -> Application:
     """Put a process together; nothing runs yet. `upgrade_url` is where the banner's button goes instead of the setting.
+
+    `tax` is the hook for a tax line: (account, net amount) → the line of an invoice, or None. Without it amounts are net.
 
     Raises SettingError for what cannot work, and for a `redis_url` that is not set: the caller starts the embedded one.
     """
@@ -54,17 +75,24 @@ def build(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), upgrade
     catalogue = plans.load(settings.plans)
     keyring = KeyRing(settings.token_key)
     clients = Clients(settings.redis_url)
+    pricing = pricing_of(settings, catalogue)
+    desk = desk_of(settings, clients, pricing, tax) if settings.desk == "on" else None
     hub = Hub(
         clients,
         rules_of(settings),
         settings.lease_seconds,
-        offer_of(catalogue, upgrade_url or settings.upgrade_url or ACCOUNT_PAGE),
+        offer_of(
+            pricing,
+            url=upgrade_url or settings.upgrade_url or ACCOUNT_PAGE,
+            desk_url=upgrade_url or ACCOUNT_PAGE,
+        ),
     )
     metrics = Metrics()
     http = routes(
         hub,
         keyring,
         event_log=Verdicts(clients.scripts),
+        desk=desk,
         webhook_secrets=settings.webhook_secrets,
         catalogue=catalogue,
         pass_key=lambda: hub.pass_key,
@@ -74,7 +102,10 @@ def build(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), upgrade
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await hub.start()
+        clerk = asyncio.create_task(desk.clerk.run()) if desk is not None else None
         yield
+        if clerk is not None:
+            await end([clerk])
         await hub.stop()
 
     asgi = Starlette(
@@ -91,13 +122,15 @@ def build(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), upgrade
         ping_seconds=settings.ping_seconds,
         stats=metrics.edge,
     )
-    return Application(asgi, edge, hub)
+    return Application(asgi, edge, hub, desk)
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingError for a key or a catalogue that cannot work, before anything is started for it."""
+    """Raise SettingError for a key, a catalogue or a payment gateway that cannot work, before anything is started for it."""
     plans.load(settings.plans)
     KeyRing(settings.token_key)
+    if settings.desk == "on":
+        gateway_of(settings, None)
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -112,14 +145,57 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-def offer_of(catalogue: Catalogue, url: str) -> Callable[[str, str, int, int], Upgrade | None]:
-    """Return what tells a banner which plan would fit. Without a billing desk nobody knows what it costs today."""
+def pricing_of(settings: Settings, catalogue: Catalogue) -> Pricing:
+    """Return what prices are made from."""
+    return Pricing(catalogue, settings.running_day == "used", settings.downgrade_warning_days)
 
-    def offer(_: str, plan_id: str, seats: int, wanted: int) -> Upgrade | None:
-        plan = catalogue.upgrade_for(plan_id, seats, wanted)
+
+def desk_of(settings: Settings, clients: Clients, pricing: Pricing, tax: Tax | None) -> Desk:
+    """Return the billing desk with the payment gateway of the settings."""
+    retry_ms = tuple(_ms(seconds) for seconds in settings.payment_retry_seconds)
+    dunning = Dunning(retry_ms, _ms(settings.payment_grace_seconds))
+    return Desk(clients.scripts, pricing, gateway_of(settings, clients.scripts), dunning, tax=tax)
+
+
+def gateway_of(settings: Settings, client: Any) -> Gateway:
+    """Return the payment gateway of the settings; the test card's bank is asked by a client of the store."""
+    match settings.payments:
+        case "invoice":
+            return InvoiceGateway()
+        case "test":
+            return CardGateway(CardBank(client))
+        case "stripe":
+            # Imported here, because its library is an extra.
+            from capacity.billing.stripe_gateway import StripeGateway
+
+            return StripeGateway(
+                settings.stripe_key,
+                settings.stripe_webhook_secrets,
+                base_url=settings.stripe_url,
+                return_url=settings.stripe_return_url,
+            )
+
+
+def offer_of(pricing: Pricing, *, url: str, desk_url: str) -> Callable[[Account | None, int, int], Upgrade | None]:
+    """Return what tells a banner which plan would fit, and what it costs today where the desk manages the account.
+
+    `desk_url` is where those buy whose account is the desk's, `url` where all others do.
+    """
+
+    def offer(account: Account | None, seats: int, wanted: int) -> Upgrade | None:
+        subscription = offers.read(account.desk) if account is not None else None
+        if subscription is not None:
+            current: Plan | None = subscription.plan  # as it was bought: the catalogue may have forgotten it
+        else:
+            current = pricing.catalogue.get(account.plan) if account is not None else None
+        plan = pricing.catalogue.upgrade_for(current, seats, wanted)
         if plan is None:
             return None
-        return Upgrade(plan=plan.id, name=plan.name, seats=plan.seats, due_now=None, url=url)
+        upgrade = Upgrade(plan=plan.id, name=plan.name, seats=plan.seats, due_now=None, url=url)
+        if subscription is None:
+            return upgrade
+        due_now = offers.due_now(pricing, subscription, plan, time.time_ns() // 1_000_000)
+        return msgspec.structs.replace(upgrade, due_now=due_now, url=desk_url)
 
     return offer
 

@@ -47,6 +47,18 @@ SETTINGS = {
     "ended_seconds": "How long an ended room answers that it ended. Default: 3600.",
     "upgrade_url": "Where the upgrade button goes when billing is external.",
     "support_url": "Support link beside a downgrade.",
+    "desk": "on, or off where another billing system publishes all plan changes. Default: on.",
+    "payments": "How purchases are paid: invoice (recorded as due), stripe, or test (a card that pays nothing). "
+    "Default: invoice.",
+    "payment_grace_seconds": "How long an account keeps its seats after a declined renewal. Default: 604800.",
+    "payment_retry_seconds": "When a declined renewal is tried again, counted from the first time. "
+    "Default: 86400 259200 432000.",
+    "downgrade_warning_days": "With fewer days left in the period, a downgrade warns. Default: 3.",
+    "running_day": "Whether the running day counts as used or as left when a difference is charged. Default: used.",
+    "stripe_key": "Stripe's secret or restricted key; better off in CAPACITY_STRIPE_KEY.",
+    "stripe_webhook_secret": "Stripe's whsec_… secrets for POST /v1/payments/events, separated by spaces.",
+    "stripe_url": "Address of Stripe's API, where it is not Stripe's own.",
+    "stripe_return_url": "Where Stripe sends payers back who had to confirm a payment.",
 }
 
 app = typer.Typer(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from redis.exceptions import RedisError
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.domain import ids
+from capacity.domain.instants import at
 from capacity.errors import Refused, SettingError, Unavailable
 from capacity.publishing import store_url
 from capacity.settings import Settings
@@ -64,7 +64,7 @@ def table(page: Page) -> Table:
     found.add_column("account", overflow="ellipsis", no_wrap=True)
     found.add_column("what", overflow="ellipsis", no_wrap=True)
     for verdict in page.verdicts:
-        handled_at = datetime.fromtimestamp(verdict.handled_at / 1000, UTC)
+        handled_at = at(verdict.handled_at)
         found.add_row(
             verdict.entry,
             f"{handled_at:%m-%d %H:%M:%S}",

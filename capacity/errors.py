@@ -62,7 +62,35 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden", "The token does not allow this."
     NOT_FOUND = "not_found", "There is nothing at this address."
     METHOD_NOT_ALLOWED = "method_not_allowed", "This address does not take that method."
-    UNKNOWN_ACCOUNT = "unknown_account", "No plan-changed event has named this account yet."
+    UNKNOWN_ACCOUNT = "unknown_account", "Nobody has put this account, and no plan-changed event has named it yet."
+    ACCOUNT_EXISTS = (
+        "account_exists",
+        "The account exists with another plan or period; plans change by a quote and a purchase.",
+    )
+    ACCOUNT_NOT_MANAGED = "account_not_managed", "The account's plan comes by plan-changed events, not from this desk."
+    UNKNOWN_PLAN = "unknown_plan", "The catalogue has no such plan; GET /v1/plans lists those on sale."
+    PLAN_NOT_ON_SALE = "plan_not_on_sale", "The plan is not on sale; GET /v1/plans lists those that are."
+    NO_CHANGE = "no_change", "The account has exactly this already."
+    TRIAL_NOT_AVAILABLE = "trial_not_available", "There is no way from a paid plan back to the free trial."
+    CURRENCY_MISMATCH = "currency_mismatch", "The currency is not the one that the account or the plan is paid in."
+    INVALID_AMOUNT = "invalid_amount", "What was paid must be between 0 and the list price of plan and add-on."
+    INVALID_PERIOD = "invalid_period", "The period must have begun, and must not be over."
+    ADD_ON_NOT_AVAILABLE = "add_on_not_available", "The trial has no concurrent sessions to buy; choose a paid plan."
+    ADD_ON_WHOLE_BATCH = "add_on_whole_batch", "Concurrent sessions are cancelled as a whole: ask for 1."
+    MIXED_CHANGE = (
+        "mixed_change",
+        "One quote goes in one direction: what becomes more is bought now, what becomes less comes next period.",
+    )
+    TOO_MANY_REQUESTS = "too_many_requests", "Too much was asked for this account; try again in a minute."
+    UNKNOWN_QUOTE = "unknown_quote", "The account has no such quote; ask for a new one."
+    QUOTE_STALE = "quote_stale", "The quote was used, has expired, or the account changed since; ask for a new one."
+    IDEMPOTENCY_KEY_MISSING = (
+        "idempotency_key_missing",
+        "A purchase needs an Idempotency-Key header of 1 to 255 printable ASCII characters.",
+    )
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused", "This Idempotency-Key came with another purchase before."
+    PAYMENT_DECLINED = "payment_declined", "The payment was declined; nothing was charged and nothing changed."
+    PAYMENT_PENDING = "payment_pending", "A payment of this account is under way; wait for it, then try again."
     UNKNOWN_PARTICIPANT = "unknown_participant", "This participant has no seat and no place in this room."
     NO_REPORT = "no_report", "The room was never opened, or its report is older than 30 days."
     UNKNOWN_EVENT = (

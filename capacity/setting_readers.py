@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -24,6 +25,7 @@ SECRET_BYTES_MIN = 32
 WEBHOOK_SECRET_BYTES_MIN, WEBHOOK_SECRET_BYTES_MAX = 24, 64  # Standard Webhooks, "Signature scheme"
 SECONDS_MAX = 10 * 366 * 24 * 3600
 SHARE_DECIMALS_MAX = 6
+DAYS_MAX = 365
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
@@ -195,6 +197,44 @@ def seconds(variable: str, text: str) -> float:
     if not 0 < number <= SECONDS_MAX:
         refuse(variable, "a number of seconds above 0 and at most ten years", _shown(text))
     return number
+
+
+def rising_seconds(variable: str, text: str) -> tuple[float, ...]:
+    values = tuple(seconds(variable, word) for word in _words(text))
+    if any(later <= earlier for earlier, later in itertools.pairwise(values)):
+        refuse(variable, "numbers of seconds, each larger than the one before", _shown(text))
+    return values
+
+
+def days(variable: str, text: str) -> int:
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,3}", text) is None or int(text) > DAYS_MAX:
+        refuse(variable, f"a whole number of days, 0 to {DAYS_MAX}", _shown(text))
+    return int(text)
+
+
+def word(*words: str) -> Callable[[str, str], str]:
+    def read(variable: str, text: str) -> str:
+        found = text.strip()
+        if found not in words:
+            refuse(variable, f"{', '.join(words[:-1])} or {words[-1]}", _shown(text))
+        return found
+
+    return read
+
+
+def secret(variable: str, text: str) -> str:
+    """A key of somebody else's making, such as Stripe's: what it is made of is theirs to say."""
+    found = text.split()
+    if len(found) != 1 or not text.isascii():
+        refuse(variable, "one key", "something else", "copy it again")
+    return found[0]
+
+
+def secrets(variable: str, text: str) -> tuple[str, ...]:
+    if not text.isascii():
+        refuse(variable, "secrets separated by spaces", "something else", "copy them again")
+    return tuple(dict.fromkeys(text.split()))
 
 
 def link(*schemes: str) -> Callable[[str, str], str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import platformdirs
@@ -19,7 +19,7 @@ import platformdirs
 from capacity import setting_readers as readers
 
 NEAR_FULL, NEAR_FULL_CLEAR = Decimal("0.9"), Decimal("0.8")
-SECRETS = frozenset({"token_key", "webhook_secrets", "redis_url"})
+SECRETS = frozenset({"token_key", "webhook_secrets", "redis_url", "stripe_key", "stripe_webhook_secrets"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ended_seconds: float = 3600.0
     upgrade_url: str | None = None
     support_url: str | None = None
+    desk: Literal["on", "off"] = "on"
+    payments: Literal["invoice", "stripe", "test"] = "invoice"
+    payment_grace_seconds: float = 604800.0
+    payment_retry_seconds: tuple[float, ...] = (86400.0, 259200.0, 432000.0)
+    downgrade_warning_days: int = 3
+    running_day: Literal["used", "left"] = "used"
+    stripe_key: str = ""
+    stripe_webhook_secrets: tuple[str, ...] = ()
+    stripe_url: str | None = None
+    stripe_return_url: str | None = None
 
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in SECRETS)
@@ -79,7 +89,9 @@ def load(environ: Mapping[str, str], *, require_token_key: bool = True, **flags:
             "set it to what your platform signs its tokens with",
         )
     _relate_shares(found)
-    return Settings(**found)
+    settings = Settings(**found)
+    _check_payments(settings)
+    return settings
 
 
 def variable_of(flag: str) -> str:
@@ -94,6 +106,14 @@ def _relate_shares(found: dict[str, Any]) -> None:
     if clear > near_full:
         readers.refuse(
             "CAPACITY_NEAR_FULL_CLEAR", f"a share of at most CAPACITY_NEAR_FULL, which is {near_full}", f"{clear}"
+        )
+
+
+def _check_payments(settings: Settings) -> None:
+    """Hold that Stripe has its key."""
+    if settings.payments == "stripe" and not settings.stripe_key:
+        readers.refuse(
+            "CAPACITY_STRIPE_KEY", "the secret or restricted key of CAPACITY_PAYMENTS=stripe", "nothing", "set it"
         )
 
 
@@ -123,5 +143,15 @@ _READERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     },
     "upgrade_url": ("upgrade_url", readers.link("https", "http")),
     "support_url": ("support_url", readers.link("https", "http", "mailto")),
+    "desk": ("desk", readers.word("on", "off")),
+    "payments": ("payments", readers.word("invoice", "stripe", "test")),
+    "payment_grace_seconds": ("payment_grace_seconds", readers.seconds),
+    "payment_retry_seconds": ("payment_retry_seconds", readers.rising_seconds),
+    "downgrade_warning_days": ("downgrade_warning_days", readers.days),
+    "running_day": ("running_day", readers.word("used", "left")),
+    "stripe_key": ("stripe_key", readers.secret),
+    "stripe_webhook_secret": ("stripe_webhook_secrets", readers.secrets),
+    "stripe_url": ("stripe_url", readers.link("https", "http")),
+    "stripe_return_url": ("stripe_return_url", readers.link("https", "http")),
 }
 FLAGS = tuple(_READERS)

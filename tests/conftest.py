@@ -11,6 +11,7 @@ import redis
 from tests.support.servers import binaries, running
 
 PERMANENT = (
+    r"capacity:1:\{billing\}:((desk|ledger):.*|due|notices)",
     r"capacity:1:\{billing\}:plan-changes(:rejected|:verdicts)?",
     r"capacity:1:\{hubs\}:(beats|rooms:.*|pass-key)",
     r"capacity:1:\{[^{}]+\}:(account|open)",

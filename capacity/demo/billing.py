@@ -1,80 +1,75 @@
-"""The demo's stand-in for a platform's billing system: it holds the account's plan, and says so by signed webhook."""
+"""What the demo's platform does about money: it brings its account to the billing desk, and buys there with the test card."""
 
 from __future__ import annotations
 
 import secrets
-import threading
-import time
+from typing import Any
 
-from capacity.demo.api import Api, NoAnswer
+import msgspec
+
+from capacity.demo.api import Answer, Api, NoAnswer
+from capacity.demo.tokens import mint
 from capacity.domain.plans import Catalogue, Plan
 from capacity.errors import SettingError
-from capacity.protocol import events, signatures
 
-SOURCE = "capacity-demo"
-ACCEPTED = 202
+OK, ACCEPTED, CONFLICT = 200, 202, 409
+UPGRADE_TRIES = 5
 
 
 class Billing:
-    """The plan of one account. Any thread may call."""
+    """The account of one run of the demo, by the public interface. Any thread may call.
 
-    def __init__(self, api: Api, *, account: str, catalogue: Catalogue, secret: str) -> None:
-        self._api = api
-        self._account = account
-        self._catalogue = catalogue
-        self._secret = secret
-        self._version = 0
-        self._lock = threading.Lock()
+    Each run has an account of its own: what an account has bought cannot be undone, and a demo begins small.
+    Everything raises NoAnswer when the service does not answer as it should, and OSError or http.client.HTTPException
+    when it does not answer.
+    """
+
+    def __init__(self, api: Api, *, catalogue: Catalogue, secret: str) -> None:
+        """`secret` signs the demo's tokens. Raises SettingError for a catalogue without a paid plan on sale."""
+        self.account = f"demo-{secrets.token_hex(3)}"
         self.plan = smallest_paid(catalogue)
+        self._api = api
+        self._catalogue = catalogue
+        self._token = mint(secret, "demo-platform", account=self.account, room=None, role="service")
 
-    def publish(self) -> None:
-        """Tell the service the present plan.
-
-        Raises NoAnswer when it does not take the event, OSError or http.client.HTTPException when it does not answer.
-        """
-        with self._lock:
-            self._publish(self.plan)
+    def open(self) -> None:
+        """Bring the account to the desk, on the smallest plan. It is in force when this returns."""
+        self._done(self._ask("PUT", "", {"plan": self.plan.id}))
 
     def upgrade(self, plan_id: str | None) -> Plan | None:
-        """Change to the named plan, or to the next larger one, and tell the service.
+        """Buy the named plan, or the next larger one.
 
         Returns the new plan, or None when there is no such plan on sale that is larger than the present one. Who asks
-        for the present one asks a second time, or is a second host: it is returned, and nothing is sent.
-        Raises as `publish`; then the plan stays as it was.
+        for the present one asks a second time, or is a second host: it is returned, and nothing is bought.
         """
-        with self._lock:
-            now = self.plan
-            new = self._catalogue.upgrade_for(now.id, now.seats, now.seats + 1)
-            if plan_id is not None:
-                new = next((plan for plan in self._catalogue.on_sale() if plan.id == plan_id and not plan.trial), None)
-            if new is not None and new.id == now.id:
-                return now
-            if new is None or new.seats <= now.seats:
+        for _ in range(UPGRADE_TRIES):
+            now = self._done(self._ask("GET", ""))
+            present = self._catalogue.get(now["plan"])
+            larger = self._catalogue.upgrade_for(present, now["seats"], now["seats"] + 1)
+            wanted = larger if plan_id is None else self._catalogue.get(plan_id)
+            if present is not None and wanted is not None and wanted.id == present.id:
+                return present
+            if wanted is None or wanted.trial or not wanted.on_sale or wanted.seats <= now["seats"]:
                 return None
-            self._publish(new)
-            self.plan = new
-            return new
+            quote = self._done(self._ask("POST", "/quotes", {"plan": wanted.id}))
+            key = {"Idempotency-Key": secrets.token_hex(8)}
+            bought = self._ask("POST", "/purchases", {"quote": quote["id"]}, key)
+            if bought.status != CONFLICT:  # another host was faster: look again
+                self._done(bought)
+                return wanted
+        raise NoAnswer("The account changes too fast.")
 
-    def _publish(self, plan: Plan) -> None:
-        now = time.time()
-        # Milliseconds: the version of a later demo on the same data is larger, too.
-        self._version = max(self._version + 1, int(now * 1000))
-        id = f"{SOURCE}-{secrets.token_hex(8)}"
-        event = events.build(
-            self._account,
-            plan.id,
-            plan.seats,
-            source=SOURCE,
-            id=id,
-            time_ms=int(now * 1000),
-            concurrent_sessions=1,
-            version=self._version,
+    def _ask(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+        raw = b"" if body is None else msgspec.json.encode(body)
+        return self._api.request(
+            method, f"/v1/accounts/{self.account}{path}", token=self._token, body=raw, headers=headers
         )
-        answer = self._api.request(
-            "POST", "/v1/events", body=event, headers=signatures.sign(self._secret, id, int(now), event)
-        )
-        if answer.status != ACCEPTED:
-            raise NoAnswer(f"The plan-changed event was answered {answer.status} {answer.body}.")
+
+    @staticmethod
+    def _done(answer: Answer) -> Any:
+        if answer.status not in (OK, ACCEPTED):
+            raise NoAnswer(f"The billing desk answered {answer.status} {answer.body}.")
+        return answer.body
 
 
 def smallest_paid(catalogue: Catalogue) -> Plan:

@@ -13,12 +13,12 @@ from pathlib import Path
 from rich.console import Console
 
 import capacity
-from capacity.demo.api import Answer, Api, NoAnswer
+from capacity.demo.api import Api, NoAnswer
 from capacity.demo.audience import SECRET_VARIABLE
 from capacity.demo.billing import Billing
 from capacity.demo.tokens import mint
 
-ACCOUNT, ROOM = "demo", "welcome"
+ROOM = "welcome"
 READY_SECONDS = 30.0
 SCENE_SECONDS = 15.0
 AUDIENCE_STOP_SECONDS = 3.0
@@ -37,6 +37,7 @@ class Scene:
         self.status = 0
         self._api = api
         self._billing = billing
+        self._account = billing.account
         self._secret = secret
         self._rate = rate
         self._give_up = give_up
@@ -75,25 +76,26 @@ class Scene:
                 self._audience = self._start_the_audience(self._rate)
 
     def _open_the_room(self) -> None:
-        """Put the account on its plan and open the room, afresh if an earlier demo left it open or ended."""
+        """Bring the account to the desk and open the room."""
         stop = self._over.is_set
-        path = f"/v1/accounts/{ACCOUNT}/rooms/{ROOM}"
-        token = mint(self._secret, "demo-platform", account=ACCOUNT, room=None, role="service")
-
-        def ask(method: str) -> Callable[[], Answer]:
-            return lambda: self._api.request(method, path, token=token)
+        path = f"/v1/accounts/{self._account}/rooms/{ROOM}"
+        token = mint(self._secret, "demo-platform", account=self._account, room=None, role="service")
 
         self._api.until(
             200, lambda: self._api.request("GET", "/readyz"), what="readiness", seconds=READY_SECONDS, stop=stop
         )
-        self._billing.publish()
-        for method in ("DELETE", "PUT"):
-            # 404 until the plan-changed event has made the account known.
-            self._api.until(200, ask(method), what=f"{method} {path}", seconds=SCENE_SECONDS, stop=stop)
+        self._billing.open()
+        self._api.until(
+            200,
+            lambda: self._api.request("PUT", path, token=token),
+            what=f"PUT {path}",
+            seconds=SCENE_SECONDS,
+            stop=stop,
+        )
 
     def _say_where_to_look(self) -> None:
         plan = self._billing.plan
-        host = mint(self._secret, "host", account=ACCOUNT, room=ROOM, role="host", name="Demo host", billing=True)
+        host = mint(self._secret, "host", account=self._account, room=ROOM, role="host", name="Demo host", billing=True)
         # Soft wrap: an address that is broken into lines cannot be clicked or copied.
         console = Console(highlight=False, soft_wrap=True)
         comes = "is empty: nobody comes but you" if self._rate is None else "fills as a simulated audience arrives"
@@ -103,7 +105,12 @@ class Scene:
         console.print(f"  {self._api.url}/host#{host}\n", markup=False)
         for number, what in enumerate(("who comes to the full room, and waits", "for another tab or browser"), start=1):
             guest = mint(
-                self._secret, f"you-{number}", account=ACCOUNT, room=ROOM, role="attendee", name=f"Attendee {number}"
+                self._secret,
+                f"you-{number}",
+                account=self._account,
+                room=ROOM,
+                role="attendee",
+                name=f"Attendee {number}",
             )
             console.print(f"[bold]Attendee {number}[/]: {what}")
             console.print(f"  {self._api.url}/join#{guest}\n", markup=False)
@@ -116,7 +123,7 @@ class Scene:
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "capacity.demo.audience", self._api.url),
-                *("--account", ACCOUNT, "--room", ROOM, "--rate", str(rate)),
+                *("--account", self._account, "--room", ROOM, "--rate", str(rate)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

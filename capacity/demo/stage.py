@@ -21,7 +21,7 @@ from capacity import app, serve
 from capacity.demo.api import Api, NoAnswer
 from capacity.demo.audience import SECRET_VARIABLE
 from capacity.demo.billing import Billing
-from capacity.demo.scene import ACCOUNT, Scene
+from capacity.demo.scene import Scene
 from capacity.domain import plans
 from capacity.errors import ErrorCode, Refused, SettingError, Unavailable
 from capacity.settings import Settings, load
@@ -48,7 +48,7 @@ def run(environ: Mapping[str, str], *, host: str, port: int, audience: bool, dat
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(serve.listen(host, port))
         api = Api(host, listener.getsockname()[1])
-        billing = Billing(api, account=ACCOUNT, catalogue=catalogue, secret=settings.webhook_secrets[0])
+        billing = Billing(api, catalogue=catalogue, secret=settings.token_key)
         if settings.redis_url is None:
             valkey = stack.enter_context(EmbeddedValkey((data_dir or settings.data_dir) / "demo"))
             settings = msgspec.structs.replace(settings, redis_url=valkey.url)
@@ -68,7 +68,10 @@ def run(environ: Mapping[str, str], *, host: str, port: int, audience: bool, dat
 
 
 def demo_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings with throw-away secrets where none are set. Raises SettingError, also for a key file."""
+    """Return the settings with throw-away secrets where none are set, and the test card: nobody pays for a demo.
+
+    Raises SettingError, also for a key file.
+    """
     made = {
         SECRET_VARIABLE: secrets.token_urlsafe(32),
         "CAPACITY_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii"),
@@ -78,7 +81,7 @@ def demo_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingError(
             f"{SECRET_VARIABLE}: expected a secret, because the demo signs its own tokens, got a public key; unset it."
         )
-    return settings
+    return msgspec.structs.replace(settings, desk="on", payments="test")
 
 
 def arrivals(environ: Mapping[str, str]) -> float:
@@ -98,7 +101,7 @@ def upgrade_route(billing: Billing, keyring: KeyRing) -> Route:
 
     async def upgrade(request: Request) -> Response:
         claims = bearer(request, keyring)
-        if claims.account != ACCOUNT or not claims.billing:
+        if claims.account != billing.account or not claims.billing:
             raise Refused(ErrorCode.FORBIDDEN, "Only a host of the demo account who may buy, may do this.")
         try:
             wish = msgspec.json.decode(await request.body() or b"{}", type=UpgradeWish)

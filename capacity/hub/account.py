@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from capacity.protocol.messages import NearFullCleared, UpgradeRequested
 from capacity.store import keys
-from capacity.store.rooms import AccountChange, decode_account_change
+from capacity.store.rooms import Account, AccountChange, decode_account_change
 
 if TYPE_CHECKING:
     from capacity.hub.hub import Hub
     from capacity.hub.room import LiveRoom
-    from capacity.store.rooms import Account
 
 
 class LiveAccount:
@@ -23,17 +22,17 @@ class LiveAccount:
         self.known: Account | None = None
         self.rooms: set[LiveRoom] = set()
 
-    @property
-    def plan(self) -> str:
-        """The account's plan, as last heard."""
-        return self.known.plan if self.known is not None else ""
-
     async def load(self) -> bool:
         """Read the account from the store; False for one that no event has named."""
         known = await self._hub.rooms.account(self.id)
         if known is not None:
-            self.known = known
+            self._learn(known)
         return known is not None
+
+    def _learn(self, known: Account) -> None:
+        """Take what was read or heard; the feed may have overtaken what is read."""
+        if self.known is None or not known.older_than(self.known):
+            self.known = known
 
     async def listen(self) -> None:
         """Subscribe to the account's feed."""
@@ -49,7 +48,11 @@ class LiveAccount:
     def _heard(self, raw: bytes) -> None:
         change = decode_account_change(raw)
         if change.seat_limit is not None:
-            self._hub.spawn(self.load())
+            # Before the rooms say what follows from it: a notice names the price of this plan, not of the last one.
+            if change.account is not None:
+                self._learn(Account.of(change.account))
+            else:  # a hub of the release before applied it
+                self._hub.spawn(self.load())
             for room in self.rooms:
                 room.lane.add("sweep")
         if change.room is not None:

@@ -47,18 +47,25 @@ class HostView:
         return [connection for connection in self.everybody if connection.state == "host"]
 
     def welcome(self, connection: Connection, snapshot: Snapshot) -> None:
-        """Send a new host the present state."""
+        """Send a host the present state; one who is new to the room also which levels stand, there and in other rooms."""
         self._shown = b""
         heard = self._room.snapshot
         if heard is not None and heard.epoch == snapshot.epoch and heard.revision > snapshot.revision:
             snapshot = heard  # the feed overtook the answer; what it said is not said again
+        new = connection.state == "joining"
+        told = None if new or heard is None or heard.epoch != snapshot.epoch else heard
         connection.state = "host"
         connection.revision = snapshot.revision
         connection.send(snapshot.occupancy(self._room.name.room))
+        # What the answer knows before the feed is told here, for the feed will not tell it to this host again.
         near = standing(snapshot)
-        if near is not None:
+        if near is None and told is not None and told.told:
+            connection.send(self._cleared(snapshot.occupied, snapshot.seat_limit))
+        elif near is not None and (
+            told is None or (told.told, told.seat_limit) != (snapshot.told, snapshot.seat_limit)
+        ):
             connection.send(self.notice(near, billing=connection.claims.billing))
-        if connection.claims.billing:
+        if new and connection.claims.billing:
             self._room.hub.spawn(self._tell_of_other_rooms(connection))
 
     async def _tell_of_other_rooms(self, connection: Connection) -> None:
@@ -97,7 +104,7 @@ class HostView:
         room = self._room
         near = standing(room.snapshot) if room.snapshot is not None else None
         wanted = near.occupied + near.waiting if near is not None else 0
-        upgrade = room.hub.offer(room.account.id, room.account.plan, room.seat_limit, wanted)
+        upgrade = room.hub.offer(room.account.known, room.seat_limit, wanted)
         request = AccountChange(
             room=room.name.room,
             requested_by=connection.claims.participant,
@@ -129,15 +136,16 @@ class HostView:
 
     def tell_cleared(self, occupied: int, seat_limit: int, revision: int) -> None:
         """Tell every host that the room is no longer near full."""
-        cleared = NearFullCleared(room=self._room.name.room, occupied=occupied, seat_limit=seat_limit)
+        cleared = self._cleared(occupied, seat_limit)
         self._tell(lambda _: cleared, revision)
+
+    def _cleared(self, occupied: int, seat_limit: int) -> NearFullCleared:
+        return NearFullCleared(room=self._room.name.room, occupied=occupied, seat_limit=seat_limit)
 
     def notice(self, near: Near, *, billing: bool, room: str | None = None) -> NearFull:
         """Return the notice as a host sees it: with today's price only for those who may buy."""
         live = self._room
-        upgrade: Upgrade | None = live.hub.offer(
-            live.account.id, live.account.plan, near.seat_limit, near.occupied + near.waiting
-        )
+        upgrade = live.hub.offer(live.account.known, near.seat_limit, near.occupied + near.waiting)
         if upgrade is not None and not billing:
             upgrade = Upgrade(plan=upgrade.plan, name=upgrade.name, seats=upgrade.seats, due_now=None, url=upgrade.url)
         return NearFull(
@@ -179,9 +187,11 @@ def standing(snapshot: Snapshot) -> Near | None:
     """Return the near-full level that holds in a room, if one does and there is somebody to tell it for."""
     if snapshot.state != "open" or snapshot.told == 0 or (snapshot.seat_limit == 0 and snapshot.waiting == 0):
         return None
+    # As _prelude.lua does: the room as it will be when the allotment under way is done.
+    coming = min(snapshot.free, snapshot.waiting) if snapshot.more else 0
     return Near(
-        level="full" if snapshot.free == 0 else "near_full",
-        occupied=snapshot.occupied,
-        waiting=snapshot.waiting,
+        level="full" if snapshot.free == coming else "near_full",
+        occupied=snapshot.occupied + coming,
+        waiting=snapshot.waiting - coming,
         seat_limit=snapshot.seat_limit,
     )

@@ -30,7 +30,7 @@ from capacity.store.feed import Feed
 from capacity.store.keys import RoomName
 from capacity.store.plan_changes import PlanChanges
 from capacity.store.redis import Clients
-from capacity.store.rooms import ParticipantState, Reply, Report, Rooms, Rules, Snapshot
+from capacity.store.rooms import Account, ParticipantState, Reply, Report, Rooms, Rules, Snapshot
 from capacity.store.scripts import guarded
 from capacity.store.tasks import end
 
@@ -39,8 +39,8 @@ RECOVER_EVERY_SECONDS = 0.25
 REAPER_OF_LAST_RESORT_SECONDS = 3.0
 """How long the first of the living hubs has for reaping a dead one before the others do it too."""
 
-Offer = Callable[[str, str, int, int], Upgrade | None]
-"""(account, plan, seats now, seats wanted) → the plan that would fit."""
+Offer = Callable[[Account | None, int, int], Upgrade | None]
+"""(account as it is known, seats now, seats wanted) → the plan that would fit, and what it costs today if that is known."""
 
 log = structlog.get_logger(__name__)
 

@@ -10,12 +10,13 @@ Source of the envelope: https://github.com/cloudevents/spec/blob/v1.0.2/cloudeve
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from capacity.domain.ids import is_account
+from capacity.domain.instants import EPOCH, at, ms_of
 
 PLAN_CHANGED = "capacity.plan.changed"
 MEDIA_TYPE = "application/cloudevents+json"
@@ -34,8 +35,6 @@ Seats = Annotated[int, msgspec.Meta(ge=0, le=SEATS_MAX)]
 ConcurrentSessions = Annotated[int, msgspec.Meta(ge=1, le=CONCURRENT_SESSIONS_MAX)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=VERSION_MAX)]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _DETAIL_CHARACTERS_MAX = 200
 
 
@@ -119,7 +118,7 @@ def parse(raw: bytes | str) -> PlanChanged:
         if kind.type != PLAN_CHANGED:
             raise Rejected("unknown_type", f"The event's type must be {PLAN_CHANGED}.")
         event = _decode(raw)
-        time_ms = (event.time - _EPOCH) // _MILLISECOND
+        time_ms = ms_of(event.time)
     except (msgspec.DecodeError, UnicodeError, OverflowError) as error:
         raise Rejected("malformed", f"The event cannot be read: {str(error)[:_DETAIL_CHARACTERS_MAX]}.") from None
     except RecursionError:
@@ -157,7 +156,7 @@ def glance(raw: bytes | str) -> Glimpse:
         id=_read(attributes.get("id"), Text),
         source=_read(attributes.get("source"), Text),
         account=named.pop() if len(named) == 1 else None,
-        time_ms=None if time is None or time < _EPOCH else (time - _EPOCH) // _MILLISECOND,
+        time_ms=None if time is None or time < EPOCH else ms_of(time),
         plan=_read(data.get("plan"), Plan),
         seats=_read(data.get("seats"), Seats),
         concurrent_sessions=_read(data.get("concurrent_sessions"), ConcurrentSessions),
@@ -186,7 +185,7 @@ def build(
 ) -> bytes:
     """Return the event as JSON. Raises Rejected for what `parse` would not take, so that none such is ever sent."""
     try:
-        time = _EPOCH + time_ms * _MILLISECOND
+        time = at(time_ms)
         raw = _encode(
             PlanChangedEvent(
                 specversion="1.0",

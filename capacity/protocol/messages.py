@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from capacity.domain.money import Money
+
 RoomState = Literal["not_started", "open", "ended"]
 WaitingReason = Literal["full", "not_started", "seat_lost"]
 RefreshReason = Literal["seat_limit_raised", "seat_freed", "room_opened"]
@@ -103,13 +105,6 @@ class Occupancy(Message, tag="occupancy", frozen=True):
     waiting: int
     free: int
     peak: int
-
-
-class Money(msgspec.Struct, frozen=True):
-    """An amount in minor units of an ISO 4217 currency."""
-
-    amount: int
-    currency: str
 
 
 class Upgrade(msgspec.Struct, frozen=True):

@@ -5,8 +5,9 @@ billing writes and `{hubs}` what hub processes say of themselves. The kind stand
 All instants are ms since the epoch.
 
 Of an account, without TTL (`capacity:1:{ACCOUNT}:…`)
-    account          hash    plan, seats, sessions, version, time, entry, source (`events` or `desk`), and of a desk's account desk (what
-                             the desk wrote beside the event, opaque); written by apply.lua and restore.lua
+    account          hash    plan, seats, sessions, version, time, entry, source (`events` or `desk`), of a desk's account desk (what the
+                             desk wrote beside the event, opaque), desk_version (of the desk's last event, also when the account is
+                             not the desk's any more) and released (the entry by which it left); written by apply.lua and restore.lua
     open             zset    open rooms; score = when the room ends for idleness, +inf while somebody is there
     event:ID         string  VERDICT ENTRY of an event id (applied or stale, and in which stream entry it came), 7 days; ID is a digest
                              of source and id
@@ -45,6 +46,18 @@ Of billing (`capacity:1:{billing}:…`)
     plan-changes:verdicts         stream  what became of each entry, written by settle.lua: the fields of `verdicts.Verdict`
     plan-changes:rejected         stream  what could not be applied: `event`, `reason`, `desk`; replay.lua takes it out again
     plan-changes:rejected:ENTRY   string  the id in `plan-changes:rejected` of a rejected entry of `plan-changes`, 7 days
+
+Of the billing desk, in the same slot, so that a purchase and its event are one step; written by commit.lua, but for quotes,
+payment events, refusals (note.lua) and the test card's bank (card.lua)
+    desk:ACCOUNT             hash    revision, and state: the account at the desk, JSON (capacity/billing/account.py)
+    ledger:ACCOUNT           stream  everything that happened to the account, field `entry`, JSON; never trimmed
+    due                      zset    accounts of the desk; score = when something is to be done for one (take_due.lua moves it)
+    purchase:ACCOUNT:ID      string  a purchase under its Idempotency-Key, JSON; ID is a digest of the key; 30 days
+    quote:ACCOUNT:ID         string  a quote, JSON; ID is a digest; a day
+    asked:ACCOUNT            string  how many quotes and purchases were asked for, a minute from the first
+    notices                  stream  what an account should be told of, field `event`: a CloudEvent; about the last 100,000
+    payment-event:ID         string  a gateway's notification that was dealt with, 7 days; ID is a digest
+    card:ID                  hash    a payment at the test card's bank: account, amount, currency, card, status; 7 days
 """
 
 from __future__ import annotations
@@ -56,6 +69,8 @@ PREFIX = "capacity:1:"
 PLAN_CHANGES = PREFIX + "{billing}:plan-changes"
 VERDICTS = PREFIX + "{billing}:plan-changes:verdicts"
 REJECTED = PREFIX + "{billing}:plan-changes:rejected"
+DUE = PREFIX + "{billing}:due"
+NOTICES = PREFIX + "{billing}:notices"
 BEATS = PREFIX + "{hubs}:beats"
 PASS_KEY = PREFIX + "{hubs}:pass-key"
 
@@ -115,8 +130,47 @@ def room_keys(name: RoomName) -> tuple[str, ...]:
 
 def event_key(account: str, source: str, id: str) -> str:
     """Return the key that remembers an event id of a source; the id is free text, so its digest stands in the key."""
-    digest = hashlib.blake2b(f"{source}\0{id}".encode(), digest_size=16).hexdigest()
-    return f"{PREFIX}{{{account}}}:event:{digest}"
+    return f"{PREFIX}{{{account}}}:event:{_digest(source, id)}"
+
+
+def desk_account(account: str) -> str:
+    """Return the key of an account at the billing desk."""
+    return f"{PREFIX}{{billing}}:desk:{account}"
+
+
+def ledger(account: str) -> str:
+    """Return the key of an account's ledger."""
+    return f"{PREFIX}{{billing}}:ledger:{account}"
+
+
+def purchase(account: str, idempotency_key: str) -> str:
+    """Return the key of a purchase."""
+    return f"{PREFIX}{{billing}}:purchase:{account}:{_digest(idempotency_key)}"
+
+
+def quote(account: str, id: str) -> str:
+    """Return the key of a quote; its id may be any text that a client sent."""
+    return f"{PREFIX}{{billing}}:quote:{account}:{_digest(id)}"
+
+
+def asked(account: str) -> str:
+    """Return the key that counts what is asked of the desk for an account."""
+    return f"{PREFIX}{{billing}}:asked:{account}"
+
+
+def payment_event(gateway: str, id: str) -> str:
+    """Return the key that remembers a gateway's notification."""
+    return f"{PREFIX}{{billing}}:payment-event:{_digest(gateway, id)}"
+
+
+def card_payment(reference: str) -> str:
+    """Return the key of a payment at the test card's bank."""
+    return f"{PREFIX}{{billing}}:card:{_digest(reference)}"
+
+
+def _digest(*texts: str) -> str:
+    """Return free text as it may stand in a key."""
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
 
 
 def set_aside(entry: str) -> str:

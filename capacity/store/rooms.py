@@ -119,6 +119,8 @@ class AccountChange(msgspec.Struct, frozen=True):
 
     plan: str | None = None
     seat_limit: int | None = None
+    account: dict[str, str] | None = None
+    """With a changed plan: the account's whole hash."""
     room: str | None = None
     """Whose near-full notice it is, or from where an upgrade is asked for."""
     near: Near | None = None
@@ -182,6 +184,15 @@ class Account(msgspec.Struct, frozen=True):
     fields: dict[str, str]
     """The whole hash, to bring it back after a loss."""
 
+    @classmethod
+    def of(cls, fields: dict[str, str]) -> Account:
+        """Return the account of a hash."""
+        return cls(plan=fields["plan"], seats=int(fields["seats"]), desk=fields.get("desk"), fields=fields)
+
+    def older_than(self, other: Account) -> bool:
+        """Whether an earlier entry of the stream made this account what it is."""
+        return _entry_order(self.fields.get("entry", "0-0")) < _entry_order(other.fields.get("entry", "0-0"))
+
 
 decode_change = msgspec.json.Decoder(Change).decode
 decode_account_change = msgspec.json.Decoder(AccountChange).decode
@@ -235,8 +246,7 @@ class Rooms:
         fields = await guarded(self._client.hgetall(keys.account_key(account)))
         if not fields:
             return None
-        text = {key.decode(): value.decode() for key, value in fields.items()}
-        return Account(plan=text["plan"], seats=int(text["seats"]), desk=text.get("desk"), fields=text)
+        return Account.of({key.decode(): value.decode() for key, value in fields.items()})
 
     async def restore_account(self, account: str, known: Account) -> None:
         """Bring an account back that the store lost; one that exists stays as it is."""
@@ -290,6 +300,11 @@ class Rooms:
     async def announce(self, account: str, change: AccountChange) -> None:
         """Tell every hub that has rooms of the account."""
         await guarded(self._client.execute_command("SPUBLISH", keys.account_feed(account), _encode(change)))
+
+
+def _entry_order(entry: str) -> tuple[int, int]:
+    ms, _, number = entry.partition("-")
+    return int(ms), int(number or 0)
 
 
 def _percentile(histogram: list[tuple[int, int]], percent: int) -> float | None:

@@ -107,6 +107,12 @@ ROOM = {name: Script(name) for name in ROOM_VERBS}
 APPLY = Script("apply", prelude=False)
 RESTORE = Script("restore", prelude=False)
 BEAT = Script("beat", prelude=False)
+COMMIT = Script("commit", prelude=False)
+TAKE_DUE = Script("take_due", prelude=False)
+TIME = Script("time", prelude=False)
+NOTE = Script("note", prelude=False)
+CARD = Script("card", prelude=False)
+COUNT = Script("count", prelude=False)
 SETTLE = Script("settle", prelude=False)
 REPLAY = Script("replay", prelude=False)
 

@@ -5,19 +5,19 @@ Instants here are RFC 3339 in UTC; `held_until` alone is in ms since the epoch, 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 from starlette.responses import Response
 
-from capacity.domain.plans import Catalogue, Money
+from capacity.domain.instants import at
+from capacity.domain.money import Money
+from capacity.domain.plans import Catalogue
 from capacity.store.rooms import Report, Waited
 from capacity.store.verdicts import Page, Verdict, Word
 
 JSON = "application/json"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _LAST_MS = 253_402_300_799_999
 """The end of the year 9999, the last instant with a date. West of Greenwich that year goes on, and an event may say so."""
 
@@ -127,8 +127,8 @@ def _handled_event(verdict: Verdict) -> HandledEvent:
         seats=verdict.seats,
         concurrent_sessions=verdict.concurrent_sessions,
         version=verdict.version,
-        time=None if verdict.time is None else _instant(min(verdict.time, _LAST_MS)),
-        handled_at=_instant(verdict.handled_at),
+        time=None if verdict.time is None else at(min(verdict.time, _LAST_MS)),
+        handled_at=at(verdict.handled_at),
         replay_of=verdict.replay_of,
     )
 
@@ -136,8 +136,8 @@ def _handled_event(verdict: Verdict) -> HandledEvent:
 def room_report(report: Report) -> RoomReport:
     """Return the report as it is answered."""
     return RoomReport(
-        opened_at=_instant(report.opened_at),
-        ended_at=None if report.ended_at is None else _instant(report.ended_at),
+        opened_at=at(report.opened_at),
+        ended_at=None if report.ended_at is None else at(report.ended_at),
         peak=report.peak,
         joined=report.joined,
         waited=report.waited,
@@ -149,7 +149,3 @@ def room_report(report: Report) -> RoomReport:
 def answer(body: msgspec.Struct, status: int = 200) -> Response:
     """Return the body as JSON."""
     return Response(msgspec.json.encode(body), status, media_type=JSON)
-
-
-def _instant(ms: int) -> datetime:
-    return _EPOCH + ms * _MILLISECOND

@@ -170,3 +170,13 @@ def require_room(claims: Claims, account: str, room: str) -> None:
         allowed = claims.role == "host" and (claims.account, claims.room) == (account, room)
     if not allowed:
         raise Refused(ErrorCode.FORBIDDEN, "Only a service of the account, or a host of this room, may do this.")
+
+
+def require_account(claims: Claims, account: str) -> None:
+    """Return if the claims may act on the account: its service, or a host of it who may buy. Raises Refused."""
+    if claims.role == "service":
+        allowed = claims.account in (account, ANY_ACCOUNT)
+    else:
+        allowed = claims.billing and claims.account == account
+    if not allowed:
+        raise Refused(ErrorCode.FORBIDDEN, "Only a service of the account, or a host of it who may buy, may do this.")

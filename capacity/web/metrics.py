@@ -14,6 +14,7 @@
 | `capacity_refreshes_total` | | attendees told to refresh |
 | `capacity_plan_changes_total` | `verdict` | plan changes taken from the stream, by what became of them |
 | `capacity_store_outages_total` | | times the store became unusable |
+| `capacity_payments_total` | `outcome` | payments of the billing desk: `paid`, `declined`, `awaiting` their owner, `unavailable` gateway |
 | `capacity_http_requests_total` | `route`, `method`, `status` | HTTP requests answered |
 | `capacity_http_request_seconds` | `route` | how long answering took, a histogram |
 | `capacity_http_refusals_total` | `code` | refused HTTP requests by the `code` of their problem |
@@ -27,6 +28,7 @@ nowhere; `method` is `other` for methods that nobody knows. With several workers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily
@@ -82,8 +84,8 @@ class Metrics:
             registry=self.registry,
         )
 
-    def watch(self, hub: RoomHub) -> None:
-        """Show this hub and the edge, as they are whenever somebody looks."""
+    def watch(self, hub: RoomHub, payments: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Show this hub, the edge and the desk's payments by outcome, as they are whenever somebody looks."""
         self._connections.set_function(lambda: hub.connections)
         self._ready.set_function(lambda: not hub.problems())
         self._sockets.set_function(lambda: self.edge.sockets)
@@ -96,6 +98,7 @@ class Metrics:
         self._count("refreshes", "Attendees told to refresh.", lambda: stats.refreshes)
         self._count("plan_changes", "Plan changes from the stream by verdict.", lambda: stats.events, "verdict")
         self._count("store_outages", "Times the store became unusable.", lambda: stats.store_outages)
+        self._count("payments", "Payments of the billing desk by outcome.", lambda: payments, "outcome")
 
     def _count(self, name: str, help: str, read: Callable[[], int | Mapping[str, int]], label: str = "") -> None:
         self.registry.register(_Kept(f"capacity_{name}", help, read, label))

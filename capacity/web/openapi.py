@@ -13,8 +13,9 @@ import msgspec
 from capacity import __version__
 from capacity.domain import ids
 from capacity.protocol import events, signatures
+from capacity.web.answers import JSON
 from capacity.web.operations import Answer, Operation
-from capacity.web.problems import MEDIA_TYPE, STATUS, Problem, title
+from capacity.web.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, STATUS, Problem, title
 
 _REF = "#/components/schemas/{name}"
 _PATTERNS = {
@@ -27,6 +28,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "open": [],
     "token": [{"token": []}],
     "signature": [{"webhook": []}],
+    "gateway": [],
 }
 _DESCRIPTION = (
     "Seats, waiting rooms and live seat limits for webinar platforms. The live part is the WebSocket at /v1/ws; "
@@ -75,13 +77,13 @@ def _operation(operation: Operation, schema_of: dict[Any, dict[str, Any]]) -> di
         "security": _SECURITY[operation.access],
         "parameters": _parameters(operation),
         "responses": {
-            **{str(answer.status): _answer(answer, schema_of) for answer in operation.answers},
+            **_answers(operation.answers, schema_of),
             **_refusals(operation.refusals, schema_of[Problem]),
         },
     }
     if operation.body is not None:
         content = {"schema": schema_of[operation.body]}
-        media_types = (events.MEDIA_TYPE, "application/json")
+        media_types = (events.MEDIA_TYPE, JSON) if operation.access == "signature" else (JSON,)
         described["requestBody"] = {"required": True, "content": dict.fromkeys(media_types, content)}
     return described
 
@@ -98,9 +100,9 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
     if operation.query is not None:
         found += [_query_parameter(field) for field in msgspec.structs.fields(operation.query)]
-    if operation.access == "signature":
-        for name in (signatures.ID_HEADER, signatures.TIMESTAMP_HEADER):
-            found.append({"name": name, "in": "header", "required": True, "schema": {"type": "string"}})
+    signed = (signatures.ID_HEADER, signatures.TIMESTAMP_HEADER) if operation.access == "signature" else ()
+    for name in (*operation.headers, *signed):
+        found.append({"name": name, "in": "header", "required": True, "schema": {"type": "string"}})
     return found
 
 
@@ -114,9 +116,14 @@ def _query_parameter(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
     return {"name": field.encode_name, "in": "query", "required": field.required, "schema": schema}
 
 
-def _answer(answer: Answer, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    schema = {"type": "string"} if answer.type is None else schema_of[answer.type]
-    return {"description": answer.description, "content": {answer.media_type: {"schema": schema}}}
+def _answers(answers: Iterable[Answer], schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """The answers by status; several of one status are the same in another media type."""
+    responses: dict[str, Any] = {}
+    for answer in answers:
+        schema = {"type": "string"} if answer.type is None else schema_of[answer.type]
+        described = responses.setdefault(str(answer.status), {"description": answer.description, "content": {}})
+        described["content"][answer.media_type] = {"schema": schema}
+    return responses
 
 
 def _refusals(codes: Iterable[str], base: dict[str, Any]) -> dict[str, Any]:
@@ -137,4 +144,4 @@ def _refusals(codes: Iterable[str], base: dict[str, Any]) -> dict[str, Any]:
     return responses
 
 
-_HEADERS = {HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After"}
+_HEADERS = dict.fromkeys(RETRY_AFTER_SECONDS, "Retry-After")

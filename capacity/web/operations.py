@@ -19,7 +19,8 @@ from capacity.errors import ErrorCode, Refused
 from capacity.web.answers import JSON
 from capacity.web.problems import SCOPE_CODE, SCOPE_ROUTE, problem
 
-Access = Literal["open", "token", "signature"]
+Access = Literal["open", "token", "signature", "gateway"]
+"""What opens an operation; `gateway`: whatever its payment gateway signs with."""
 Handler = Callable[[Request], Awaitable[Response]]
 Query = TypeVar("Query", bound=msgspec.Struct)
 
@@ -51,6 +52,8 @@ class Operation(NamedTuple):
     """The msgspec type of the request's body."""
     query: type[msgspec.Struct] | None = None
     """The msgspec type of the query, one field a parameter; the handler reads it with `query_of`."""
+    headers: tuple[str, ...] = ()
+    """Headers that it needs, besides those of its access."""
 
 
 class ApiRoute(BaseRoute):

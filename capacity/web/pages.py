@@ -1,4 +1,4 @@
-"""The built-in pages and the static modules: `/host`, `/join`, `/account`, `/` and `/static/…`.
+"""The built-in pages and the static modules: `/host`, `/join`, `/account`, `/`, `/card` with the test card, and `/static/…`.
 
 Every file is read once at the start and served from memory, with an ETag and `no-cache`: a browser asks each time and
 is answered 304, so that a new release never mixes with an old one in somebody's cache, and a whole waiting room may
@@ -22,7 +22,14 @@ import capacity
 from capacity.errors import SettingError
 from capacity.settings import Settings
 
-PAGES = {"/": "index.html", "/host": "host.html", "/join": "join.html", "/account": "account.html"}
+PAGES = {
+    "/": "index.html",
+    "/host": "host.html",
+    "/join": "join.html",
+    "/account": "account.html",
+}
+CARD_PAGE = {"/card": "card.html"}
+"""Only where payments are made by the test card."""
 ICON = "icon.svg"
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -59,7 +66,7 @@ def routes(settings: Settings) -> list[Route]:
     }
     found = [
         Route(path, _endpoint(_page(files[name], values), page_headers), methods=["GET"], name=name)
-        for path, name in PAGES.items()
+        for path, name in (PAGES | (CARD_PAGE if settings.payments == "test" else {})).items()
     ]
     # Pages carry settings and are served at their own addresses only.
     modules = {name: _static_file(name, body) for name, body in files.items() if not name.endswith(".html")}

@@ -22,7 +22,7 @@ from capacity.errors import ErrorCode, Refused, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:capacity:"
-RETRY_AFTER_SECONDS = 2
+RETRY_AFTER_SECONDS = {HTTPStatus.SERVICE_UNAVAILABLE: 2, HTTPStatus.TOO_MANY_REQUESTS: 60}
 
 STATUS: Mapping[str, int] = MappingProxyType(
     {
@@ -30,24 +30,43 @@ STATUS: Mapping[str, int] = MappingProxyType(
         ErrorCode.MALFORMED: 400,
         ErrorCode.SUBJECT_MISMATCH: 400,
         ErrorCode.UNKNOWN_TYPE: 400,
+        ErrorCode.UNKNOWN_PLAN: 400,
+        ErrorCode.INVALID_AMOUNT: 400,
+        ErrorCode.INVALID_PERIOD: 400,
+        ErrorCode.IDEMPOTENCY_KEY_MISSING: 400,
         ErrorCode.UNAUTHORIZED: 401,
         ErrorCode.TOKEN_EXPIRED: 401,
         ErrorCode.INVALID_SIGNATURE: 401,
+        ErrorCode.PAYMENT_DECLINED: 402,
         ErrorCode.FORBIDDEN: 403,
         ErrorCode.NOT_ALLOWED: 403,
         ErrorCode.FOREIGN_ORIGIN: 403,
         ErrorCode.NOT_FOUND: 404,
         ErrorCode.UNKNOWN_ACCOUNT: 404,
         ErrorCode.UNKNOWN_PARTICIPANT: 404,
+        ErrorCode.UNKNOWN_QUOTE: 404,
         ErrorCode.NO_REPORT: 404,
         ErrorCode.UNKNOWN_EVENT: 404,
         ErrorCode.METHOD_NOT_ALLOWED: 405,
         ErrorCode.REQUEST_TIMEOUT: 408,
         ErrorCode.CONCURRENT_SESSIONS_REACHED: 409,
+        ErrorCode.ACCOUNT_EXISTS: 409,
+        ErrorCode.ACCOUNT_NOT_MANAGED: 409,
+        ErrorCode.PLAN_NOT_ON_SALE: 409,
+        ErrorCode.NO_CHANGE: 409,
+        ErrorCode.TRIAL_NOT_AVAILABLE: 409,
+        ErrorCode.CURRENCY_MISMATCH: 409,
+        ErrorCode.ADD_ON_NOT_AVAILABLE: 409,
+        ErrorCode.ADD_ON_WHOLE_BATCH: 409,
+        ErrorCode.MIXED_CHANGE: 409,
+        ErrorCode.QUOTE_STALE: 409,
+        ErrorCode.PAYMENT_PENDING: 409,
         ErrorCode.NOTHING_HELD: 409,
         ErrorCode.NOT_SEATED: 409,
         ErrorCode.NOT_REPLAYABLE: 409,
         ErrorCode.TOO_LARGE: 413,
+        ErrorCode.IDEMPOTENCY_KEY_REUSED: 422,
+        ErrorCode.TOO_MANY_REQUESTS: 429,
         ErrorCode.UPGRADE_REQUIRED: 426,
         ErrorCode.HEADER_TOO_LARGE: 431,
         ErrorCode.INTERNAL_ERROR: 500,
@@ -85,14 +104,14 @@ def title(code: str) -> str:
 
 
 def problem(code: str, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer for a code of `STATUS`. A 401 says how to authenticate, a 503 when to come again."""
+    """Return the answer for a code of `STATUS`. A 401 says how to authenticate, a 429 and a 503 when to come again."""
     status = STATUS[code]
     body = Problem(TYPE_PREFIX + code, title(code), status, detail or title(code), code)
     response = Response(msgspec.json.encode(body), status, media_type=MEDIA_TYPE, headers=headers)
     if code in _CHALLENGED:
         response.headers["WWW-Authenticate"] = 'Bearer realm="capacity"'
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if (seconds := RETRY_AFTER_SECONDS.get(HTTPStatus(status))) is not None:
+        response.headers["Retry-After"] = str(seconds)
     return response
 
 

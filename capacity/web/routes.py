@@ -9,21 +9,25 @@ import msgspec
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from capacity.billing.desk import Desk
 from capacity.domain.plans import Catalogue
 from capacity.protocol.passes import PassKey
+from capacity.web.accounts import AccountApi
 from capacity.web.answers import Plans
 from capacity.web.auth import KeyRing
+from capacity.web.bodies import BODY_SECONDS
 from capacity.web.console import ConsoleApi
 from capacity.web.cors import Cors
 from capacity.web.metrics import Metrics
 from capacity.web.openapi import document
 from capacity.web.operations import routes_of
+from capacity.web.payments import PaymentApi
 from capacity.web.ports import EventLog, RoomHub
 from capacity.web.problems import Guard
 from capacity.web.rooms import RoomApi
 from capacity.web.service import ServiceApi
 from capacity.web.traffic import SafeHeaders, Traffic
-from capacity.web.webhook import BODY_SECONDS, Webhook
+from capacity.web.webhook import Webhook
 
 
 def routes(
@@ -31,6 +35,7 @@ def routes(
     keyring: KeyRing,
     *,
     event_log: EventLog,
+    desk: Desk | None = None,
     webhook_secrets: Sequence[str],
     catalogue: Catalogue,
     pass_key: Callable[[], PassKey | None],
@@ -38,8 +43,11 @@ def routes(
     clock: Callable[[], float] = time.time,
     body_seconds: float = BODY_SECONDS,
 ) -> list[BaseRoute]:
-    """Return the routes of the contract. The app needs `problems.exception_handlers()` and `middleware` as well."""
-    metrics.watch(hub)
+    """Return the routes of the contract, those of the billing desk only if there is one.
+
+    The app needs `problems.exception_handlers()` and `middleware` as well.
+    """
+    metrics.watch(hub, desk.cashier.outcomes if desk is not None else {})
     service = ServiceApi(hub, keyring, metrics, Plans.of(catalogue), pass_key)
     table = [
         *service.operations(),
@@ -47,6 +55,8 @@ def routes(
         *Webhook(hub, webhook_secrets, clock=clock, body_seconds=body_seconds).operations(),
         *ConsoleApi(event_log, keyring).operations(),
     ]
+    if desk is not None:
+        table += [*AccountApi(desk, keyring).operations(), *PaymentApi(desk).operations()]
     service.describe(msgspec.json.encode(document(table)))
     return routes_of(table)
 

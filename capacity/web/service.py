@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -86,7 +87,7 @@ class ServiceApi:
         if not problems:
             return answer(Readiness("ready", []))
         response = answer(Readiness("not_ready", problems), 503)
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[HTTPStatus.SERVICE_UNAVAILABLE])
         return response
 
     async def _show_metrics(self, _: Request) -> Response:

@@ -115,6 +115,11 @@ class Service:
         """The first printed address of /host or /join."""
         return next(line.strip() for line in self.output.splitlines() if f"{self.url}{page}#" in line)
 
+    def demo_room(self) -> Room:
+        """Return the room that the demo opened, of the account that this start made."""
+        claims = jwt.decode(self.address("/host").partition("#")[2], options={"verify_signature": False})
+        return Room(self, claims["account"], claims["room"])
+
     def room(self, account: str, *, seats: int, room: str = "main") -> Room:
         """Return a room of an account that has so many seats; nobody has opened it."""
         found = Room(self, account, room)

@@ -49,13 +49,17 @@ def is_running(pid: int) -> bool:
 
 def test_the_audience_fills_the_room_and_more_come_after_an_upgrade(demo: Service) -> None:
     demo.start()
-    room = Room(demo, "demo", "welcome")
+    room = demo.demo_room()
     room.until(seconds=FILL_SECONDS, seat_limit=SEATS, occupied=SEATS, waiting=LINE)
     host = re.search(r"/host#(\S+)", demo.output)
     assert host is not None
-    answer = demo.http.post("/demo/upgrade", headers={"Authorization": f"Bearer {host[1]}"})
+    buyer = {"Authorization": f"Bearer {host[1]}"}
+    answer = demo.http.post("/demo/upgrade", headers=buyer)
     assert (answer.status_code, answer.json()) == (202, {"plan": "growth", "seats": NEXT_SEATS})
     room.until(seconds=FILL_SECONDS, seat_limit=NEXT_SEATS, occupied=NEXT_SEATS, waiting=LINE)
+
+    ledger = demo.http.get(f"/v1/accounts/{room.account}/ledger", headers=buyer).json()["entries"]
+    assert [entry["amount"] for entry in ledger if entry["kind"] == "payment"] == [1450], "29 of 30 days are left"
 
     audience = audience_of(demo)
     assert demo.stop(signal.SIGINT) == 0
@@ -70,16 +74,19 @@ def test_nothing_is_left_after_a_kill(demo: Service) -> None:
     wait_for(lambda: not is_running(audience), what="the audience ends with the demo")
     # The room starts afresh, on the smallest plan, for the same people.
     demo.start()
-    Room(demo, "demo", "welcome").until(seconds=FILL_SECONDS, seat_limit=SEATS, occupied=SEATS, waiting=LINE)
+    demo.demo_room().until(seconds=FILL_SECONDS, seat_limit=SEATS, occupied=SEATS, waiting=LINE)
     assert demo.stop() == 0
 
 
 def test_a_later_demo_starts_on_the_smallest_plan_again(demo: Service) -> None:
     demo.start()
-    Room(demo, "demo", "welcome").give(1000)
+    room = demo.demo_room()
+    buyer = {"Authorization": f"Bearer {room.token('host', 'host', billing=True)}"}
+    assert demo.http.post("/demo/upgrade", headers=buyer, json={"plan": "scale"}).status_code == 202
+    room.until(seat_limit=1000)
     demo.stop()
     demo.start()
-    Room(demo, "demo", "welcome").until(state="open", seat_limit=SEATS)
+    demo.demo_room().until(state="open", seat_limit=SEATS)
 
 
 def test_without_an_audience_nobody_comes(service: Service) -> None:
@@ -98,7 +105,7 @@ def test_throw_away_secrets_are_made_and_not_printed(tmp_path: Path) -> None:
         demo.start()
         assert (
             demo.http.get(
-                "/v1/plans", headers={"Authorization": f"Bearer {Room(demo, 'demo', 'welcome').token('x')}"}
+                "/v1/plans", headers={"Authorization": f"Bearer {Room(demo, 'acme', 'welcome').token('x')}"}
             ).status_code
             == 401
         )

@@ -39,7 +39,7 @@ def is_marked(page: Page) -> bool:
 
 
 def test_the_room_fills_and_an_upgrade_lets_the_line_in(pages: Pages, service: Service) -> None:
-    demo = Room(service, "demo", "welcome")
+    demo = service.demo_room()
     host = pages.open(service.address("/host"))
     expect(host.locator("#state")).to_have_text("Open")
     mark(host)
@@ -211,7 +211,7 @@ def test_a_refused_upgrade_is_told_and_can_be_tried_again(pages: Pages, room: Ro
 
 
 def test_a_demo_upgrade_needs_a_host_of_the_demo_who_may_buy(service: Service, room: Room) -> None:
-    demo = Room(service, "demo", "welcome")
+    demo = service.demo_room()
     for token, status in (
         (None, 401),
         ("nonsense", 401),

@@ -14,8 +14,18 @@ from starlette.applications import Starlette
 from capacity.settings import Settings
 from capacity.web import pages
 
-PAGES = ("/", "/host", "/join", "/account")
-MODULES = ("capacity.js", "page.js", "join.js", "host.js", "upgrade.js", "account.js", "capacity.css", "icon.svg")
+PAGES = ("/", "/host", "/join", "/account", "/card")
+MODULES = (
+    "capacity.js",
+    "page.js",
+    "join.js",
+    "host.js",
+    "upgrade.js",
+    "account.js",
+    "card.js",
+    "capacity.css",
+    "icon.svg",
+)
 PAGE_BYTES_MAX = 60_000
 
 
@@ -37,7 +47,11 @@ class Client:
 
 @pytest.fixture(scope="module")
 def client() -> Client:
-    return Client(Settings(data_dir=Path("unused")))
+    return Client(Settings(data_dir=Path("unused"), payments="test"))
+
+
+def test_the_test_cards_page_is_there_only_where_it_pays() -> None:
+    assert Client(Settings(data_dir=Path("unused"))).get("/card").status_code == 404
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -64,7 +78,7 @@ def test_a_module_is_served_with_its_type(client: Client, name: str) -> None:
 
 def test_every_file_of_the_directory_is_served(client: Client) -> None:
     for path in pages.static_dir().iterdir():
-        assert path.name in MODULES or path.name in pages.PAGES.values(), path
+        assert path.name in MODULES or path.name in (pages.PAGES | pages.CARD_PAGE).values(), path
 
 
 def test_what_is_known_is_not_sent_again(client: Client) -> None:

@@ -12,17 +12,34 @@ import pytest
 import typer
 
 from capacity import cli, errors, settings
+from capacity.billing.account import PurchaseStatus
+from capacity.billing.card import CARDS
+from capacity.billing.ledger import EntryKind
+from capacity.domain.proposals import WarningCode
+from capacity.domain.subscription import LineKind, Status
 from capacity.errors import Close, ErrorCode
-from capacity.protocol import events, messages
+from capacity.protocol import events, messages, notices
 from capacity.protocol.messages import Message
 from capacity.protocol.passes import PassKey
 from capacity.store.rooms import ParticipantState
 from capacity.store.verdicts import PIECE, PIECES_MAX, Word
 from capacity.web import problems, refusals
+from capacity.web.account_answers import (
+    Account,
+    AccountWish,
+    Ledger,
+    PurchaseAnswer,
+    PurchaseWish,
+    QuoteAnswer,
+    QuoteWish,
+    Taken,
+)
+from capacity.web.accounts import AccountApi
 from capacity.web.answers import Accepted, HandledEvents, Plans, Replayed, RoomReport
 from capacity.web.console import ConsoleApi
 from capacity.web.metrics import Metrics
 from capacity.web.operations import Operation
+from capacity.web.payments import Decision, PaymentApi
 from capacity.web.refusals import Refusal
 from capacity.web.rooms import RoomApi
 from capacity.web.service import ServiceApi
@@ -162,6 +179,8 @@ def operations() -> list[Operation]:
         *RoomApi(nothing, nothing).operations(),
         *Webhook(nothing, ()).operations(),
         *ConsoleApi(nothing, nothing).operations(),
+        *AccountApi(nothing, nothing).operations(),
+        *PaymentApi(nothing).operations(),
     ]
 
 
@@ -180,11 +199,11 @@ def test_every_address_is_documented_with_its_refusals(operation: Operation) -> 
 def test_every_parameter_of_a_query_is_documented(operation: Operation) -> None:
     assert operation.query is not None
     text = section(PROTOCOL, f"`{operation.method} {operation.path}`")
-    table = {row[0].strip("`"): row[1] for row in rows(text)[1:]}
+    table = {row[0].strip("`"): row[-1] for row in rows(text)[1:]}
     assert table.keys() == {field.encode_name for field in msgspec.structs.fields(operation.query)}
     for field in msgspec.structs.fields(operation.query):
         if field.default is not None and not field.required:
-            assert str(field.default) in table[field.encode_name], field.encode_name
+            assert str(field.default) == table[field.encode_name], field.encode_name
 
 
 def test_every_verdict_is_documented() -> None:
@@ -194,8 +213,53 @@ def test_every_verdict_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
+    ("heading", "asked", "answered"),
+    [
+        ("PUT /v1/accounts/{account}", AccountWish, None),
+        ("POST /v1/accounts/{account}/quotes", QuoteWish, QuoteAnswer),
+        ("POST /v1/accounts/{account}/purchases", PurchaseWish, PurchaseAnswer),
+        ("POST /v1/payments/card", Decision, None),
+    ],
+)
+def test_the_examples_of_bodies_are_bodies(
+    heading: str, asked: type[msgspec.Struct], answered: type[msgspec.Struct] | None
+) -> None:
+    wish, *answers = examples(section(PROTOCOL, f"`{heading}`"))
+    decoded = msgspec.to_builtins(msgspec.json.decode(wish, type=asked))
+    assert json.loads(wish).keys() == {name for name, value in decoded.items() if value is not None}
+    for answer in answers:
+        assert answered is not None
+        again = msgspec.json.encode(msgspec.json.decode(answer, type=answered))
+        assert json.loads(again) == json.loads(answer)
+
+
+def test_everything_that_a_ledger_says_is_documented() -> None:
+    text = section(PROTOCOL, "`GET /v1/accounts/{account}/ledger`")
+    assert words(text) >= {*typing.get_args(EntryKind)}
+    assert words(section(PROTOCOL, "`POST /v1/accounts/{account}/quotes`")) >= {
+        *typing.get_args(WarningCode),
+        *typing.get_args(LineKind),
+    }
+    statuses = {*typing.get_args(PurchaseStatus)} - {"payment_declined"}  # that one is answered as a problem
+    assert words(section(PROTOCOL, "`POST /v1/accounts/{account}/purchases`")) >= statuses - {"completed"}
+    assert words(section(PROTOCOL, "`GET /v1/accounts/{account}`")) >= {*typing.get_args(Status)}
+    assert words(section(PROTOCOL, "Payments")) >= set(CARDS)
+
+
+def test_the_example_of_a_notice_is_one() -> None:
+    text = section(PROTOCOL, "Notices")
+    (example,) = examples(text)
+    notice = msgspec.json.decode(example, type=notices.Notice)
+    assert json.loads(msgspec.json.encode(notice)) == json.loads(example)
+    assert words(text) >= {notices.PAYMENT_DECLINED, notices.ACCOUNT_SUSPENDED, notice.type}
+
+
+@pytest.mark.parametrize(
     ("heading", "kind"),
     [
+        ("GET /v1/accounts/{account}", Account),
+        ("GET /v1/accounts/{account}/ledger", Ledger),
+        ("POST /v1/payments/events", Taken),
         ("GET /v1/accounts/{account}/rooms/{room}/report", RoomReport),
         ("GET /v1/accounts/{account}/rooms/{room}/participants/{participant}", ParticipantState),
         ("POST /v1/events", Accepted),

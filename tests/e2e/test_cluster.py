@@ -43,6 +43,33 @@ async def test_rooms_on_every_node_hear_of_their_raises(tmp_path: Path) -> None:
         await client.aclose()
 
 
+async def test_purchases_reach_rooms_on_every_node(tmp_path: Path) -> None:
+    """The desk's node commits, and the account's node has the seats: a purchase at one hub, the room at the other."""
+    with cluster(binaries()["valkey"], tmp_path) as (url, _):
+        async with (
+            HubProcess(url, tmp_path, payments="test") as first,
+            HubProcess(url, tmp_path, payments="test") as second,
+        ):
+            for account in ACCOUNTS:
+                path = f"/v1/accounts/{account}"
+                created = await first.call("PUT", path, json={"plan": "starter"})
+                assert created.status_code == 200, created.text
+                host = await second.host(account=account)
+                assert host.messages[0]["seat_limit"] == 25
+                quote = (await first.call("POST", f"{path}/quotes", json={"plan": "growth"})).json()
+                bought = await first.call(
+                    "POST", f"{path}/purchases", json={"quote": quote["id"]}, headers={"Idempotency-Key": "key"}
+                )
+                assert (bought.status_code, bought.json()["status"]) == (200, "completed")
+                await host.told("seat_limit", seat_limit=50)
+                entries = (await second.call("GET", f"{path}/ledger")).json()["entries"]
+                assert [entry["amount"] for entry in entries if entry["kind"] == "payment"] == [
+                    quote["due_now"]["amount"]
+                ]
+                let_go = await first.call("DELETE", path)
+                assert (let_go.status_code, let_go.json()["managed_by"]) == (200, "events")
+
+
 async def test_an_account_that_moves_to_another_node_is_heard_there(tmp_path: Path) -> None:
     """Valkey 9 moves a slot in one piece; the subscription follows, and what was missed is caught up."""
     with cluster(binaries()["valkey"], tmp_path) as (url, _):

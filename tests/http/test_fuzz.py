@@ -10,9 +10,9 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.web.problems import STATUS
 from tests.http.conftest import ORIGIN, Service, token
 from tests.http.test_webhook import event, signed
+from tests.support.wire import check
 
 VISIBLE = "".join(character for character in string.printable if character.isprintable() and character not in " #?")
 segments = st.one_of(
@@ -66,19 +66,6 @@ headers = st.dictionaries(
 )
 tokens = st.sampled_from([token(account="*"), token(), token("host"), token("attendee"), token("host", room="a b"), ""])
 bounded = settings(max_examples=150, deadline=None)
-
-
-def check(raw: bytes) -> None:
-    """Hold an answer as it came over the wire to the rules for answers."""
-    head, _, body = raw.partition(b"\r\n\r\n")
-    status = int(head.split(b" ", 2)[1])
-    assert status < 500, head
-    if b"Invalid HTTP request received" in body:
-        assert status == 400, "said by the server before the routes are asked"
-    elif status >= 400:
-        assert b"application/problem+json" in head
-        if body:
-            assert STATUS[json.loads(body)["code"]] == status
 
 
 @bounded

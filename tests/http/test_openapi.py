@@ -16,8 +16,9 @@ from tests.http.conftest import Service, running, token
 from tests.http.recording_event_log import ENTRY
 from tests.http.recording_hub import REPORT
 from tests.http.test_webhook import LIMIT, event, signed
+from tests.support import wire
+from tests.support.described import body_validator, check, codes, described_answers, operations
 
-METHODS = ("get", "put", "post", "delete")
 ROOM = "/v1/accounts/{account}/rooms/{room}"
 EVENTS = "/v1/events"
 REPLAY = "/v1/events/{entry}/replay"
@@ -62,11 +63,9 @@ def post(
 
 def stalled(service: Service, method: str, path: str) -> httpx.Response:
     """A request whose body never comes."""
-    raw = service.raw(f"{method.upper()} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
-    head, _, body = raw.decode().partition("\r\n\r\n")
-    first, *lines = head.split("\r\n")
-    headers = {name: value for name, _, value in (line.partition(": ") for line in lines)}
-    return httpx.Response(int(first.split()[1]), headers=headers, content=body)
+    return wire.response(
+        service.raw(f"{method.upper()} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
+    )
 
 
 def break_down(service: Service) -> None:
@@ -171,44 +170,6 @@ def document(one_service: Service) -> dict[str, Any]:
     return found
 
 
-def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield method, path, item[method]
-
-
-def codes(response: dict[str, Any]) -> list[str | None]:
-    """The codes that a described response may carry; [None] for one that is no refusal."""
-    media = response["content"].get("application/problem+json")
-    return media["schema"]["allOf"][1]["properties"]["code"]["enum"] if media else [None]
-
-
-def check(document: dict[str, Any], described: dict[str, Any], response: httpx.Response) -> None:
-    """Hold a live answer to what is described: media type, headers, and no field too few or too many."""
-    media_type = response.headers["content-type"]
-    assert media_type in described["content"]
-    for header in described.get("headers", {}):
-        assert response.headers[header]
-    schema = described["content"][media_type]["schema"]
-    if media_type.startswith("text/plain"):
-        assert response.text
-        return
-    Draft202012Validator(
-        {**schema, "components": closed(document["components"])}, format_checker=Draft202012Validator.FORMAT_CHECKER
-    ).validate(response.json())
-
-
-def closed(components: dict[str, Any]) -> dict[str, Any]:
-    """The same schemas, but a field that none of them names is an error."""
-    return {
-        "schemas": {
-            name: schema | {"additionalProperties": False} if "properties" in schema else schema
-            for name, schema in components["schemas"].items()
-        }
-    }
-
-
 @pytest.mark.parametrize(
     ("method", "path", "case"),
     [
@@ -231,14 +192,8 @@ def test_live_answers_are_as_described(
 
 
 def test_everything_described_is_provoked(document: dict[str, Any]) -> None:
-    described = {
-        (method, path, int(status), code)
-        for method, path, operation in operations(document)
-        for status, response in operation["responses"].items()
-        for code in codes(response)
-    }
     provoked = {(method, path, case.status, case.code) for (method, path), cases in CASES.items() for case in cases}
-    assert described == provoked | NOT_PROVOKED_HERE
+    assert described_answers(document) == provoked | NOT_PROVOKED_HERE
 
 
 @pytest.fixture
@@ -272,9 +227,7 @@ def test_open_operations_are_those_that_need_no_token(document: dict[str, Any], 
 
 
 def test_the_body_of_an_event_is_described(document: dict[str, Any]) -> None:
-    content = document["paths"]["/v1/events"]["post"]["requestBody"]["content"]
-    schema = {**content["application/cloudevents+json"]["schema"], "components": document["components"]}
-    validator = Draft202012Validator(schema)
+    validator = body_validator(document, "post", EVENTS, "application/cloudevents+json")
     validator.validate(json.loads(event()))
     wrongs: list[dict[str, Any]] = [
         {"type": "x"},

@@ -71,7 +71,10 @@ def test_the_wheel_has_pages_scripts_and_plans(wheel: Path) -> None:
 def test_the_wheel_names_what_it_needs(wheel: Path) -> None:
     metadata = zipfile.ZipFile(wheel).read(f"capacity-{__version__}.dist-info/METADATA").decode()
     assert "\nRequires-Python: >=3.11\n" in metadata and "\nLicense-Expression: MIT\n" in metadata
-    assert metadata.count("\nRequires-Dist: ") == len(PROJECT["project"]["dependencies"])
+    extras = PROJECT["project"]["optional-dependencies"]
+    needed = len(PROJECT["project"]["dependencies"]) + sum(map(len, extras.values()))
+    assert metadata.count("\nRequires-Dist: ") == needed
+    assert metadata.count("\nProvides-Extra: ") == len(extras)
 
 
 def test_installed_it_runs_from_any_directory(installed: Path, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capacity.domain.plans import Catalogue, Money, Plan, load
+from capacity.domain.money import Money
+from capacity.domain.plans import Catalogue, Plan, load
 from capacity.errors import SettingError
+from tests.docs.documents import PACKAGE
 
 SHIPPED = load(None)
 
@@ -51,7 +54,7 @@ def test_a_yearly_plan_is_cheaper_than_twelve_months() -> None:
     ],
 )
 def test_upgrade_for(plan: str, seats: int, wanted: int, expected: str | None) -> None:
-    offered = SHIPPED.upgrade_for(plan, seats, wanted)
+    offered = SHIPPED.upgrade_for(SHIPPED.get(plan), seats, wanted)
     assert (offered and offered.id) == expected
 
 
@@ -88,7 +91,7 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
 @given(catalogues(), st.integers(0, 8), st.integers(0, 35), st.integers(0, 70))
 def test_what_is_offered_is_the_smallest_that_fits(catalogue: Catalogue, number: int, seats: int, wanted: int) -> None:
     current = catalogue.get(f"plan-{number}")
-    offered = catalogue.upgrade_for(f"plan-{number}", seats, wanted)
+    offered = catalogue.upgrade_for(current, seats, wanted)
     paid = [plan for plan in catalogue.on_sale() if not plan.trial]
     if current is not None:
         kind = (current.cycle_days, current.price.currency)
@@ -137,14 +140,20 @@ def test_a_catalogue_of_ones_own(tmp_path: Path) -> None:
         (ONE + "trial = true\n", 8, "price of a trial"),
         (ONE + "sale = true\n", 9, "sale"),
         (ONE + 'currency = "euro"\n', 9, "currency"),
+        (ONE + 'currency = "ABC"\n', 9, "currency"),
+        (ONE + 'currency = "XAU"\n', 9, "currency"),
+        (ONE + 'currency = ""\n', 9, "currency"),
         (ONE.replace('id = "one"', 'id = "no id"'), 4, "id must be"),
         (ONE.replace('id = "one"', 'id = ".."'), 4, "id must be"),
         (ONE.replace('"EUR"', '"eur"'), 1, "currency"),
+        (ONE.replace('"EUR"', '"ABC"'), 1, "currency"),
+        (ONE.replace('"EUR"', '["EUR"]'), 1, "currency"),
         (ONE.replace('currency = "EUR"', ""), 3, "no currency"),
         (ONE + ONE[ONE.index("[[") :], 10, "second plan is called 'one'"),
         ('colour = "red"\n' + ONE, 1, "colour"),
         ('currency = "EUR"\n', 1, r"\[\[plans\]\]"),
         ('currency = "EUR"\nplans = 3\n', 2, r"\[\[plans\]\]"),
+        (ONE.replace("[[plans]]", "[plans]"), 3, r"\[\[plans\]\]"),
         ("", 1, r"\[\[plans\]\]"),
     ],
 )
@@ -178,3 +187,75 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         with pytest.raises(SettingError, match=says) as refused:
             load(path)
         assert "\n" not in str(refused.value)
+
+
+# ---- promo codes
+
+CODE = """
+[[promo_codes]]
+code = "LAUNCH-20"
+percent_off = 20
+ends_at = 2027-07-01T02:00:00+02:00
+"""
+ENDS_AT_MS = 1_814_400_000_000
+
+
+def test_promo_codes_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "plans.toml"
+    path.write_text(CODE + ONE.partition("\n")[2] + CODE.replace("LAUNCH-20", "always").partition("ends_at")[0])
+    path.write_text('currency = "EUR"\n' + path.read_text())
+    percent_off = load(path).percent_off
+    assert percent_off(["LAUNCH-20"], ENDS_AT_MS - 1) == 20
+    assert percent_off(["LAUNCH-20"], ENDS_AT_MS) == 0, "a code ends at its instant, whatever the time zone it is in"
+    assert percent_off(["always"], 2 * ENDS_AT_MS) == 20
+    assert percent_off(["launch-20", ""], 0) == 0, "upper and lower case are two"
+
+
+def test_the_shipped_catalogue_has_no_promo_code_but_an_example_that_works(tmp_path: Path) -> None:
+    shipped = (PACKAGE / "plans.toml").read_text("utf-8")
+    assert SHIPPED.percent_off(["LAUNCH-20"], 0) == 0
+    example = re.search(r"^# \[\[promo_codes\]\]\n(# \w+ = .*\n)+", shipped, re.MULTILINE)
+    assert example is not None
+    (tmp_path / "plans.toml").write_text(shipped + "\n" + example[0].replace("# ", ""))
+    assert load(tmp_path / "plans.toml").percent_off(["LAUNCH-20"], ENDS_AT_MS - 1) == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "says"),
+    [
+        (CODE.replace("LAUNCH-20", ""), 11, "code"),
+        (CODE.replace("LAUNCH-20", "two words"), 11, "code"),
+        (CODE.replace("LAUNCH-20", "x" * 65), 11, "code"),
+        (CODE.replace("LAUNCH-20", "line\\n"), 11, "code"),
+        (CODE.replace("LAUNCH-20", "Ärger"), 11, "code"),
+        (CODE.replace('"LAUNCH-20"', "20"), 11, "code"),
+        (CODE.replace('code = "LAUNCH-20"\n', ""), 10, "code"),
+        (CODE.replace("= 20\n", "= 0\n"), 12, "percent_off"),
+        (CODE.replace("= 20\n", "= 101\n"), 12, "percent_off"),
+        (CODE.replace("= 20\n", "= 12.5\n"), 12, "percent_off"),
+        (CODE.replace("= 20\n", "= true\n"), 12, "percent_off"),
+        (CODE.replace("percent_off = 20\n", ""), 10, "percent_off"),
+        (CODE.replace("T02:00:00+02:00", "T02:00:00"), 13, "ends_at"),
+        (CODE.replace("T02:00:00+02:00", ""), 13, "ends_at"),
+        (CODE.replace("= 2027-07-01T02:00:00+02:00", "= 1814400000"), 13, "ends_at"),
+        (CODE + "amount_off = 500\n", 14, "amount_off"),
+        (CODE + CODE, 16, "second promo code is called 'LAUNCH-20'"),
+        (CODE.replace("[[promo_codes]]", "[promo_codes]"), 10, r"\[\[promo_codes\]\]"),
+    ],
+)
+def test_what_is_wrong_with_a_promo_code_is_named_with_its_line(
+    tmp_path: Path, content: str, line: int, says: str
+) -> None:
+    path = tmp_path / "plans.toml"
+    path.write_text(ONE + content, "utf-8")
+    with pytest.raises(SettingError, match=says) as refused:
+        load(path)
+    message = str(refused.value)
+    assert f"line {line}:" in message and "\n" not in message, message
+
+
+def test_promo_codes_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plans.toml"
+    path.write_text('promo_codes = "LAUNCH-20"\n' + ONE)
+    with pytest.raises(SettingError, match=r"line 1: promo_codes must be written as \[\[promo_codes\]\]"):
+        load(path)

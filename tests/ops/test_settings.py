@@ -17,11 +17,15 @@ from capacity.settings import Settings, load
 
 SECRET = "a secret of thirty-two bytes or so"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-SECONDS = [flag for flag in settings.FLAGS if flag.endswith("_seconds")]
+SECONDS = [flag for flag in settings.FLAGS if flag.endswith("_seconds") and flag != "payment_retry_seconds"]
 
 
 def with_setting(name: str, value: str) -> Settings:
-    return load({"CAPACITY_TOKEN_KEY": SECRET, settings.variable_of(name): value})
+    return load(with_key(name, value))
+
+
+def with_key(name: str, value: str) -> dict[str, str]:
+    return {"CAPACITY_TOKEN_KEY": SECRET, settings.variable_of(name): value}
 
 
 def line_of(environ: Mapping[str, str]) -> str:
@@ -53,7 +57,11 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "ping_seconds": 25,
         "idle_seconds": 900,
         "ended_seconds": 3600,
+        "payment_grace_seconds": 7 * 86400,
     }
+    assert found.payment_retry_seconds == tuple(days * 86400.0 for days in (1, 3, 5))
+    assert (found.desk, found.payments, found.running_day) == ("on", "invoice", "used")
+    assert found.downgrade_warning_days == 3
 
 
 def test_an_empty_variable_is_not_set() -> None:
@@ -348,7 +356,45 @@ def test_any_relation_of_seconds_is_taken() -> None:
         assert load({"CAPACITY_TOKEN_KEY": SECRET, **relation})
 
 
-@pytest.mark.parametrize("name", ["upgrade_url", "support_url"])
+def test_tries_of_a_declined_charge_are_seconds_that_rise() -> None:
+    assert with_setting("payment_retry_seconds", "60").payment_retry_seconds == (60,)
+    assert with_setting("payment_retry_seconds", "0.5, 60 1e3").payment_retry_seconds == (0.5, 60, 1000)
+    for value in ("60 60", "60 30", "0", "soon", "1 2 x"):
+        assert line_of(with_key("payment_retry_seconds", value)).startswith("CAPACITY_PAYMENT_RETRY_SECONDS: ")
+
+
+def test_days_are_whole() -> None:
+    for value, expected in (("0", 0), (" 14 ", 14), ("365", 365)):
+        assert with_setting("downgrade_warning_days", value).downgrade_warning_days == expected
+    for value in ("366", "-1", "1.5", "three", "0x3", "99999999999999999999"):
+        assert line_of(with_key("downgrade_warning_days", value)).startswith("CAPACITY_DOWNGRADE_WARNING_DAYS: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("desk", ["on", "off"]), ("payments", ["invoice", "test"]), ("running_day", ["used", "left"])],
+)
+def test_words(name: str, words: list[str]) -> None:
+    for word in words:
+        assert getattr(with_setting(name, f" {word} "), name) == word
+    for value in ("yes", "ON", "true", "0", "on off"):
+        line = line_of(with_key(name, value))
+        assert line.startswith(f"{settings.variable_of(name)}: ") and words[0] in line
+
+
+def test_stripe_needs_its_key_and_no_line_shows_a_secret() -> None:
+    assert line_of(with_key("payments", "stripe")).startswith("CAPACITY_STRIPE_KEY: ")
+    found = load(
+        with_key("payments", "stripe"), stripe_key=" sk_test_1 ", stripe_webhook_secret="whsec_a whsec_b whsec_a"
+    )
+    assert (found.stripe_key, found.stripe_webhook_secrets) == ("sk_test_1", ("whsec_a", "whsec_b"))
+    assert "sk_test_1" not in repr(found) and "whsec_a" not in repr(found)
+    for name in ("stripe_key", "stripe_webhook_secret"):
+        line = line_of(with_key(name, "geheim-\u00e4"))
+        assert line.startswith(f"{settings.variable_of(name)}: ") and "geheim" not in line
+
+
+@pytest.mark.parametrize("name", ["upgrade_url", "support_url", "stripe_url", "stripe_return_url"])
 def test_links(name: str) -> None:
     for value in ("https://billing.example/upgrade?from=capacity#plans", "http://localhost:3000"):
         assert getattr(with_setting(name, value), name) == value

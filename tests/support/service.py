@@ -129,8 +129,9 @@ class Client:
 class Hub:
     """One hub process as its clients see it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, application: app.Application | None = None) -> None:
         self.address = address
+        self.application = application
         self.http = httpx.AsyncClient(base_url=address, timeout=10)
         self.clients: list[Client] = []
 
@@ -151,6 +152,13 @@ class Hub:
         client = Client(socket)
         self.clients.append(client)
         return client
+
+    def pass_days(self, days: float) -> None:
+        """Let days pass at the billing desk of a hub in this process; nobody else's clock moves."""
+        assert self.application is not None and self.application.desk is not None
+        books = self.application.desk.books
+        now_ms = books.now_ms
+        books.now_ms = lambda: now_ms() + round(days * 86_400_000)
 
     async def close(self) -> None:
         """Close every connection that the test left open; a loop that is closed under an open one may hang."""
@@ -202,7 +210,7 @@ async def serving(chosen: Settings) -> AsyncIterator[Hub]:
     running = asyncio.create_task(server._serve())
     try:
         await wait_until(lambda: server.started or running.done(), what="the server to start")
-        hub = Hub(f"http://127.0.0.1:{port}")
+        hub = Hub(f"http://127.0.0.1:{port}", application)
         await wait_until(lambda: application.hub.problems() == [], what="the hub to be ready")
         try:
             yield hub

@@ -3,7 +3,8 @@
 -- An entry that is delivered again gets the verdict that it got: its hub may have died before it could say so.
 -- KEYS[1]   the account   KEYS[2] the event's id, remembered for 7 days   KEYS[3] the account's channel
 -- ARGV[1]   plan   ARGV[2] seats   ARGV[3] concurrent sessions or ''   ARGV[4] version or ''   ARGV[5] time in ms
--- ARGV[6]   entry id in the stream   ARGV[7] what the billing desk wrote beside the event, '' for an event from elsewhere
+-- ARGV[6]   entry id in the stream   ARGV[7] what the billing desk wrote beside the event, '' for an event from elsewhere;
+--           'released': from now on the account is not the desk's
 -- Reply     applied · duplicate · stale · managed_by_desk
 local WEEK_MS = 604800000
 local call = redis.call
@@ -22,7 +23,7 @@ local function before(left, right)
     return tonumber(left_seq) < tonumber(right_seq)
 end
 
-local known = call('HMGET', KEYS[1], 'seats', 'sessions', 'version', 'time', 'entry', 'source')
+local known = call('HMGET', KEYS[1], 'seats', 'sessions', 'version', 'time', 'entry', 'source', 'desk_version', 'released')
 local remembered = call('GET', KEYS[2])
 if remembered then
     local verdict, of = string.match(remembered, '^(%a+) (.+)$') -- a release before this one kept the verdict alone
@@ -37,9 +38,13 @@ end
 if remembered then
     return 'duplicate'
 end
-local takes_over = source == 'desk' and known[6] ~= 'desk' -- what was counted elsewhere says nothing about the desk's count
 local stale = false
-if known[1] and not takes_over then
+if source == 'desk' then -- it has a count of its own, which outlives its hold on the account; what others counted says nothing
+    local last = math.max(tonumber(known[7] or '0'), known[6] == 'desk' and tonumber(known[3] or '0') or 0)
+    stale = version ~= '' and tonumber(version) <= last
+elseif known[8] and before(entry, known[8]) then -- it came before the desk let the account go
+    stale = true
+elseif known[1] then
     if version ~= '' then
         stale = known[3] and tonumber(version) <= tonumber(known[3]) or false
     else
@@ -50,7 +55,7 @@ if stale then
     call('SET', KEYS[2], 'stale ' .. entry, 'PX', WEEK_MS)
     return 'stale'
 end
-if takes_over then
+if source == 'desk' and known[6] ~= 'desk' then
     call('HDEL', KEYS[1], 'version')
 elseif known[4] and tonumber(known[4]) > tonumber(time) then
     time = known[4]
@@ -62,9 +67,20 @@ if version ~= '' then
 end
 if source == 'desk' then
     call('HSET', KEYS[1], 'desk', desk)
+    if version ~= '' then
+        call('HSET', KEYS[1], 'desk_version', version)
+    end
 else
     call('HDEL', KEYS[1], 'desk')
 end
+if desk == 'released' then -- whoever publishes from now on has a count of their own
+    call('HSET', KEYS[1], 'source', 'events', 'released', entry)
+    call('HDEL', KEYS[1], 'desk', 'version')
+end
 call('SET', KEYS[2], 'applied ' .. entry, 'PX', WEEK_MS)
-call('SPUBLISH', KEYS[3], cjson.encode({plan = plan, seat_limit = tonumber(seats)}))
+local fields, pairs_of = {}, call('HGETALL', KEYS[1])
+for index = 1, #pairs_of, 2 do
+    fields[pairs_of[index]] = pairs_of[index + 1]
+end
+call('SPUBLISH', KEYS[3], cjson.encode({plan = plan, seat_limit = tonumber(seats), account = fields}))
 return 'applied'
