@@ -45,9 +45,9 @@ def resident_kib(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def hubs(count: int, redis_url: str, secret: str) -> Iterator[list[tuple[int, int]]]:
-    """Run hubs; yields (port, pid) of each when all are ready."""
-    environ = {**os.environ, "CAPACITY_REDIS_URL": redis_url, "CAPACITY_TOKEN_KEY": secret}
+def hubs(count: int, redis_url: str, secret: str, **settings: str) -> Iterator[list[tuple[int, int]]]:
+    """Run hubs; yields (port, pid) of each when all are ready. `settings`: variables of theirs."""
+    environ = {**os.environ, **settings, "CAPACITY_REDIS_URL": redis_url, "CAPACITY_TOKEN_KEY": secret}
     processes = []
     try:
         for _ in range(count):
