@@ -1,7 +1,7 @@
 """An account as the desk keeps it: what it has bought, and the payment that is under way. One JSON document, one revision.
 
-An account has one payment at a time. It goes `new` → `prepared` (the gateway's reference is written down) → `awaiting`
-(its owner is asked to confirm) → gone, with what it paid for in force, or without.
+An account has one payment at a time. It begins without a `reference`, which is written down before anything is charged;
+`waits_for` then names whom it waits for, if anybody; and it goes, with what it paid for in force, or without.
 """
 
 from __future__ import annotations

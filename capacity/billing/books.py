@@ -16,7 +16,6 @@ from capacity.billing.account import SCHEMA, DeskAccount, Dunning, Purchase, Quo
 from capacity.billing.ledger import Entry, EntryKind, KeptEntry, encode, kept
 from capacity.domain.instants import at
 from capacity.domain.plans import Plan
-from capacity.domain.subscription import Subscription
 from capacity.errors import ErrorCode, Refused, Unavailable
 from capacity.protocol import events, notices
 from capacity.store.desk import DeskStore
@@ -38,6 +37,15 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_account = msgspec.json.Decoder(DeskAccount).decode
 _decode_quote = msgspec.json.Decoder(Quote).decode
 _decode_purchase = msgspec.json.Decoder(Purchase).decode
+
+
+def _new_id() -> str:
+    return f"{SOURCE}-{secrets.token_hex(12)}"
+
+
+def _raised(account: DeskAccount, now: int) -> DeskAccount:
+    # By the clock, so that no version comes again after the store lost some: the hubs would find it stale.
+    return msgspec.structs.replace(account, version=max(account.version + 1, now))
 
 
 class Overtaken(Exception):
@@ -117,12 +125,11 @@ class Books:
         event = desk = b""
         changed = not opened.revision or after.subscription != opened.account.subscription
         if changed:
-            # By the clock, so that no version comes again after the store lost some: the hubs would find it stale.
-            after = msgspec.structs.replace(after, version=max(after.version + 1, now))
+            after = _raised(after, now)
         if changed or publish:
-            id = f"{SOURCE}-{secrets.token_hex(12)}"
-            event, desk = self._event(after, id, now), encode(after.subscription)
-            written.append(self.entry("event", event=id, version=after.version))
+            event, entry = self._event(after, now)
+            desk = encode(after.subscription)
+            written.append(entry)
         if purchase is not None and purchase.status == "completed":
             purchase = msgspec.structs.replace(purchase, version=after.version)
         committed = await self.store.commit(
@@ -144,15 +151,15 @@ class Books:
     async def release(self, opened: Opened, entry: Entry) -> None:
         """Write that an account leaves the desk, and publish it as it is. Raises Overtaken; then nothing was written."""
         now = self.now_ms()
-        account = msgspec.structs.replace(opened.account, version=max(opened.account.version + 1, now))
-        id = f"{SOURCE}-{secrets.token_hex(12)}"
+        account = _raised(opened.account, now)
+        event, published = self._event(account, now)
         committed = await self.store.commit(
             account.account,
             opened.revision,
             b"",
             due_at=None,
-            ledger=[encode(entry), encode(self.entry("event", event=id, version=account.version))],
-            event=self._event(account, id, now),
+            ledger=[encode(entry), encode(published)],
+            event=event,
             desk=RELEASED,
         )
         if not committed:
@@ -184,9 +191,9 @@ class Books:
         found = await self.store.quote(account, id)
         return None if found is None else _decode_quote(found)
 
-    def _event(self, account: DeskAccount, id: str, now: int) -> bytes:
-        subscription: Subscription = account.subscription
-        return events.build(
+    def _event(self, account: DeskAccount, now: int) -> tuple[bytes, Entry]:
+        subscription, id = account.subscription, _new_id()
+        event = events.build(
             account.account,
             subscription.plan.id,
             subscription.seats,
@@ -196,6 +203,7 @@ class Books:
             concurrent_sessions=subscription.concurrent_sessions,
             version=account.version,
         )
+        return event, self.entry("event", event=id, version=account.version)
 
     def _notice(self, kind: str, account: DeskAccount, now: int) -> bytes:
         subscription, until = account.subscription, self.dunning.seats_until(account)
@@ -203,7 +211,7 @@ class Books:
             kind,
             account.account,
             source=SOURCE,
-            id=f"{SOURCE}-{secrets.token_hex(12)}",
+            id=_new_id(),
             time=at(now),
             plan=subscription.plan.id,
             status=subscription.status,

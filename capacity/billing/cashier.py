@@ -171,14 +171,9 @@ class Cashier:
                     ends_at=at(subscription.period_ends_at),
                 )
             )
-        after = msgspec.structs.replace(
-            account,
-            subscription=subscription,
-            payment=None,
-        )
-        if (
-            payment.payment_method is not None and payment.amount.amount
-        ):  # one that was charged is good for the next time
+        after = msgspec.structs.replace(account, subscription=subscription, payment=None)
+        # A payment method that was charged is good for the next time.
+        if payment.payment_method is not None and payment.amount.amount:
             after = msgspec.structs.replace(after, payment_method=payment.payment_method)
         if subscription.status == "active":
             after = msgspec.structs.replace(after, declined_at=None, declined=0, next_try_at=None)

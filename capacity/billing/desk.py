@@ -34,7 +34,7 @@ QUOTE_MS = 15 * 60 * 1000
 LEASE_MS = 15_000
 """How long whoever began a payment has to finish it before another process does."""
 ASKED_MAX = 600
-"""How many quotes and purchases may be asked for an account in a minute."""
+"""How many requests that change or refuse something an account may make in a minute."""
 CLOCK_ERROR_MAX_MS = 60_000
 IN_FORCE_SECONDS = 2.0
 LOOK_EVERY_SECONDS = 0.01

@@ -54,7 +54,7 @@ payment events, refusals (note.lua) and the test card's bank (card.lua)
     due                      zset    accounts of the desk; score = when something is to be done for one (take_due.lua moves it)
     purchase:ACCOUNT:ID      string  a purchase under its Idempotency-Key, JSON; ID is a digest of the key; 30 days
     quote:ACCOUNT:ID         string  a quote, JSON; ID is a digest; a day
-    asked:ACCOUNT            string  how many quotes and purchases were asked for, a minute from the first
+    asked:ACCOUNT            string  how many requests that change or refuse something came, a minute from the first
     notices                  stream  what an account should be told of, field `event`: a CloudEvent; about the last 100,000
     payment-event:ID         string  a gateway's notification that was dealt with, 7 days; ID is a digest
     card:ID                  hash    a payment at the test card's bank: account, amount, currency, card, status; 7 days
