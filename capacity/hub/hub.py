@@ -83,6 +83,9 @@ class Hub:
         self.drain()
         await end(list(self._tasks))
         await self.feed.stop()
+        for room in list(self._live.values()):  # what the feed still brought may have set one to work again
+            room.close()
+        await end(list(self._tasks))
         await self.clients.aclose()
 
     def drain(self) -> None:

@@ -209,6 +209,11 @@ async def test_6_a_renewal_comes_by_itself_and_the_open_room_follows_the_schedul
     host = await desk.host()
     assert host.messages[0]["seat_limit"] == 100
     await host.told("seat_limit", seat_limit=50, within_seconds=8)
+
+    async def paid() -> bool:
+        return bool((await account(desk))["status"] == "active")
+
+    await wait_until(paid, what="the renewal, which is charged once its change is in force")
     shown = await account(desk)
     assert (shown["plan"], shown["status"], shown["scheduled_change"]) == ("growth", "active", None)
     assert [entry["amount"] for entry in await ledger(desk, "payment")] == [4000]
