@@ -1,7 +1,8 @@
 # make run     installs everything into .venv, then starts the demo
 # make test    installs everything, then runs all tests         (make test ARGS="tests/hub -x")
 # make soak    the tests that gain by repetition, for as long as it takes (about three quarters of an hour)
-# make lint    ruff and strict types
+# make lint    ruff and strict types, of the pages too where npm is there
+# make screenshots   every page in every state as a picture in screenshots/   (make screenshots ARGS="--only join")
 # make lock    resolves pyproject.toml anew into the lock files (needs uv: pip install uv)
 #
 # Needs Python 3.11 or later; no Redis, no Docker, no root.
@@ -15,7 +16,7 @@ APT := DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq
 LOCK := uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock"
 
-.PHONY: run test soak lint lock browser clean
+.PHONY: run test soak lint types screenshots lock browser clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.installed
@@ -32,6 +33,16 @@ lint: $(VENV)/dev.installed
 	$(BIN)/ruff check capacity tests benchmarks
 	$(BIN)/ruff format --check capacity tests benchmarks
 	$(BIN)/mypy --strict capacity tests benchmarks
+	@$(MAKE) --no-print-directory types
+
+# TypeScript reads the JSDoc types of static/, and an embedder's program that uses them.
+types:
+	@command -v npm >/dev/null && npm ci --prefix tests/types --silent --no-audit --no-fund || \
+	  { echo "There is no npm, or it could not install TypeScript: the types of static/ were not checked."; exit 0; } && \
+	  { test ! -x tests/types/node_modules/.bin/tsc || tests/types/node_modules/.bin/tsc -p tests/types; }
+
+screenshots: $(VENV)/dev.installed browser
+	$(BIN)/python -m tests.browser.gallery $(ARGS)
 
 lock:
 	$(LOCK) --group build --output-file requirements.lock $(ARGS)

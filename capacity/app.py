@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
 
 from capacity.billing import offers
 from capacity.billing.account import Dunning
@@ -55,14 +54,8 @@ class Application(NamedTuple):
     desk: Desk | None
 
 
-def build(
-    settings: Settings,
-    *,
-    extra_routes: Sequence[BaseRoute] = (),
-    upgrade_url: str | None = None,
-    tax: Tax | None = None,
-) -> Application:
-    """Put a process together; nothing runs yet. `upgrade_url` is where the banner's button goes instead of the setting.
+def build(settings: Settings, *, tax: Tax | None = None) -> Application:
+    """Put a process together; nothing runs yet.
 
     `tax` is the hook for a tax line: (account, net amount) → the line of an invoice, or None. Without it amounts are net.
 
@@ -81,11 +74,7 @@ def build(
         clients,
         rules_of(settings),
         settings.lease_seconds,
-        offer_of(
-            pricing,
-            url=upgrade_url or settings.upgrade_url or ACCOUNT_PAGE,
-            desk_url=upgrade_url or ACCOUNT_PAGE,
-        ),
+        offer_of(pricing, url=settings.upgrade_url or ACCOUNT_PAGE),
     )
     metrics = Metrics()
     http = routes(
@@ -109,7 +98,7 @@ def build(
         await hub.stop()
 
     asgi = Starlette(
-        routes=[*http, *extra_routes, *pages.routes(settings)],
+        routes=[*http, *pages.routes(settings)],
         middleware=middleware(metrics, settings.allowed_origins),
         exception_handlers=problems.exception_handlers(),
         lifespan=lifespan,
@@ -176,10 +165,10 @@ def gateway_of(settings: Settings, client: Any) -> Gateway:
             )
 
 
-def offer_of(pricing: Pricing, *, url: str, desk_url: str) -> Callable[[Account | None, int, int], Upgrade | None]:
+def offer_of(pricing: Pricing, *, url: str) -> Callable[[Account | None, int, int], Upgrade | None]:
     """Return what tells a banner which plan would fit, and what it costs today where the desk manages the account.
 
-    `desk_url` is where those buy whose account is the desk's, `url` where all others do.
+    `url` is where those buy whose account is not the desk's; the others do on its page.
     """
 
     def offer(account: Account | None, seats: int, wanted: int) -> Upgrade | None:
@@ -195,7 +184,7 @@ def offer_of(pricing: Pricing, *, url: str, desk_url: str) -> Callable[[Account 
         if subscription is None:
             return upgrade
         due_now = offers.due_now(pricing, subscription, plan, time.time_ns() // 1_000_000)
-        return msgspec.structs.replace(upgrade, due_now=due_now, url=desk_url)
+        return msgspec.structs.replace(upgrade, due_now=due_now, url=ACCOUNT_PAGE)
 
     return offer
 

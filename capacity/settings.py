@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import platformdirs
@@ -19,6 +19,8 @@ import platformdirs
 from capacity import setting_readers as readers
 
 NEAR_FULL, NEAR_FULL_CLEAR = Decimal("0.9"), Decimal("0.8")
+Payments = Literal["invoice", "stripe", "test"]
+"""How purchases are paid. Each word is a gateway (`gateway_of` in `capacity/app.py`)."""
 SECRETS = frozenset({"token_key", "webhook_secrets", "redis_url", "stripe_key", "stripe_webhook_secrets"})
 
 
@@ -45,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upgrade_url: str | None = None
     support_url: str | None = None
     desk: Literal["on", "off"] = "on"
-    payments: Literal["invoice", "stripe", "test"] = "invoice"
+    payments: Payments = "invoice"
     payment_grace_seconds: float = 604800.0
     payment_retry_seconds: tuple[float, ...] = (86400.0, 259200.0, 432000.0)
     downgrade_warning_days: int = 3
@@ -144,7 +146,7 @@ _READERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "upgrade_url": ("upgrade_url", readers.link("https", "http")),
     "support_url": ("support_url", readers.link("https", "http", "mailto")),
     "desk": ("desk", readers.word("on", "off")),
-    "payments": ("payments", readers.word("invoice", "stripe", "test")),
+    "payments": ("payments", readers.word(*get_args(Payments))),
     "payment_grace_seconds": ("payment_grace_seconds", readers.seconds),
     "payment_retry_seconds": ("payment_retry_seconds", readers.rising_seconds),
     "downgrade_warning_days": ("downgrade_warning_days", readers.days),

@@ -1,18 +1,15 @@
 // @ts-check
-/**
- * The test card's bank: asks its owner to confirm a payment. Which one, stands in the address's fragment.
- */
+/** The test card's bank: asks its owner to confirm a payment. Which one, stands in the address's fragment. */
 
-import { announce, element, followTheAddress, onPress, write } from "./page.js";
+import { element, page, token as reference } from "./page.js";
 
-const reference = location.hash.slice(1);
+const t = await page("card");
 
-/** @param {string} text */
-function done(text) {
+/** @param {string} key */
+function done(key) {
   element("choice").hidden = true;
-  write("refusal", "");
-  write("text", text);
-  announce(text);
+  element("refusal").textContent = "";
+  element("text").textContent = t.say(key);
 }
 
 /** @param {boolean} confirmed */
@@ -23,14 +20,14 @@ async function decide(confirmed) {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ reference, confirmed }),
     });
-    if (answer.ok) done(confirmed ? "Paid. You can close this page." : "Not paid. You can close this page.");
-    else if (answer.status === 404) done("This payment is over: it was decided, or its time has passed.");
-    else write("refusal", "The service is busy. Please try again.");
+    if (answer.ok) done(confirmed ? "confirm_paid" : "confirm_unpaid");
+    else if (answer.status === 404) done("confirm_over");
+    else element("refusal").textContent = t.say("problem_unavailable");
   } catch {
-    write("refusal", "The service cannot be reached at the moment. Please try again.");
+    element("refusal").textContent = t.say("problem_unreachable");
   }
 }
 
-followTheAddress();
-onPress("confirm", () => decide(true));
-onPress("refuse", () => decide(false));
+element("choice").hidden = false;
+element("confirm").onclick = () => decide(true);
+element("refuse").onclick = () => decide(false);

@@ -1,122 +1,92 @@
 // @ts-check
 /**
- * What the pages share: finding their elements, putting text into them, and saying numbers, durations and money.
- * Whatever came from a server, a token or a person is only ever text (`textContent`), never markup.
+ * The frame of our own pages: they take their token from the address's fragment, which never reaches a server, and give
+ * it to their elements; the menu under the picture; the language. `?lang=` chooses another than the browser's.
  */
 
-export const LANGUAGE = "en";
+import "./capacity.js";
+import { claimsOf } from "./client.js";
+import { LANGUAGES, languageFor, Texts } from "./texts.js";
 
-const numbers = new Intl.NumberFormat(LANGUAGE);
-const plurals = new Intl.PluralRules(LANGUAGE);
+export const token = location.hash.slice(1);
+export const claims = claimsOf(token);
+export const language = languageFor(new URLSearchParams(location.search).get("lang"));
 
-/**
- * The element of this id. Every page has all the elements its module asks for; a missing one is a bug.
- * @param {string} id
- * @returns {HTMLElement}
- */
+/** @param {string} id @returns {HTMLElement} */
 export function element(id) {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`The page has no element #${id}.`);
   return found;
 }
 
-/**
- * @param {string} id
- * @param {string} text
- */
-export function write(id, text) {
-  const target = element(id);
-  if (target.textContent !== text) target.textContent = text;
+/** Another page of ours, in the same language. @param {string} path */
+export function pageOf(path) {
+  return `${path}${location.search}#${token}`;
 }
 
 /**
- * Shows the one of some elements that carries this name in `attribute`, and hides the others.
- * @param {string} attribute
- * @param {string} name
+ * Writes the page's own texts, those with `data-text`, and gives the elements token and language.
+ * @param {readonly import("./texts.js").SetName[]} sets
+ * @returns {Promise<Texts>}
  */
-export function show(attribute, name) {
-  for (const part of document.querySelectorAll(`[${attribute}]`)) {
-    part.toggleAttribute("hidden", part.getAttribute(attribute) !== name);
+export async function page(...sets) {
+  document.documentElement.lang = language;
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-capacity]"))) {
+    part.lang = language;
+    part.setAttribute("token", token);
+  }
+  // Another link pasted over this one is another visit: browsers do not reload for a changed fragment by themselves.
+  addEventListener("hashchange", () => location.reload());
+  const t = await Texts.load(language, ["common", ...sets]);
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-text]"))) part.textContent = t.say(part.dataset.text ?? "");
+  languages(t);
+  if (claims !== null && document.querySelector(".menu") !== null) menu();
+  return t;
+}
+
+/** @param {Texts} t */
+function languages(t) {
+  const label = document.createElement("label");
+  const select = document.createElement("select");
+  for (const [tag, name] of Object.entries(LANGUAGES)) select.add(new Option(name, tag, false, tag === language));
+  select.onchange = () => {
+    const url = new URL(location.href);
+    url.searchParams.set("lang", select.value);
+    location.assign(url);
+  };
+  label.append(`${t.say("language")} `, select);
+  document.querySelector("footer")?.append(label);
+}
+
+/** The menu under the picture: a button that shows and hides a list of links. */
+function menu() {
+  const button = /** @type {HTMLButtonElement} */ (element("picture"));
+  const list = element("menu");
+  button.parentElement?.removeAttribute("hidden");
+  const name = claims?.name ?? claims?.sub ?? "";
+  element("initials").textContent = initials(name);
+  element("name").textContent = name;
+  for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (list.querySelectorAll("a"))) link.href = pageOf(new URL(link.href).pathname);
+  const show = (/** @type {boolean} */ open) => {
+    list.hidden = !open;
+    button.ariaExpanded = String(open);
+  };
+  show(false);
+  button.onclick = () => show(Boolean(list.hidden));
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || list.hidden) return;
+    show(false);
+    button.focus();
+  });
+  for (const type of ["focusin", "pointerdown"]) {
+    addEventListener(type, ({ target }) => {
+      if (!list.hidden && !button.parentElement?.contains(/** @type {Node} */ (target))) show(false);
+    });
   }
 }
 
-/**
- * Tells a screen reader, once per text. What changes with every tick does not belong here.
- * @param {string} text
- */
-export function announce(text) {
-  write("announcer", text);
-}
-
-/**
- * @param {string} id of a button
- * @param {() => void} action
- */
-export function onPress(id, action) {
-  element(id).addEventListener("click", action);
-}
-
-/** @param {number} value @returns {string} */
-export function number(value) {
-  return numbers.format(value);
-}
-
-/**
- * @param {number} value
- * @param {string} one as in "1 seat"
- * @param {string} other as in "2 seats"
- * @returns {string}
- */
-export function count(value, one, other) {
-  return `${number(value)} ${plurals.select(value) === "one" ? one : other}`;
-}
-
-/**
- * A duration as one would say it: an estimate is no more exact than this.
- * @param {number} seconds
- * @returns {string}
- */
-export function duration(seconds) {
-  if (seconds < 50) return "less than a minute";
-  if (seconds < 3_600) return count(Math.round(seconds / 60), "minute", "minutes");
-  return count(Math.round(seconds / 3_600), "hour", "hours");
-}
-
-/**
- * @param {import("./capacity.js").Money} money
- * @returns {string}
- */
-export function price(money) {
-  const format = new Intl.NumberFormat(LANGUAGE, { style: "currency", currency: money.currency });
-  return format.format(money.amount / 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2));
-}
-
-/**
- * The line at the foot of a page that says how the connection is doing; `kept` is what the reader does not lose by it.
- * @param {import("./capacity.js").Connection} connection
- * @param {string} kept
- */
-export function writeConnection(connection, kept) {
-  element("connection").dataset.state = connection.state;
-  write("connection", connectionText(connection, kept));
-}
-
-/**
- * @param {import("./capacity.js").Connection} connection
- * @param {string} kept
- * @returns {string}
- */
-function connectionText({ state, code, reason }, kept) {
-  if (state === "connected") return "Connected";
-  if (state === "connecting") return "Connecting…";
-  if (state === "stopped") return "Not connected";
-  if (code === 1012) return `The service is restarting. ${kept} Reconnecting…`;
-  if (reason === "overloaded" || code === 4429) return `The service is busy. ${kept} Trying again…`;
-  if (reason === "unavailable") return `The service is not available at the moment. ${kept} Trying again…`;
-  return `The connection was lost. ${kept} Reconnecting…`;
-}
-
-/** Another link pasted over this one is another visit: browsers do not reload for a changed fragment by themselves. */
-export function followTheAddress() {
-  addEventListener("hashchange", () => location.reload());
+/** @param {string} name */
+function initials(name) {
+  const words = name.split(/[\s._-]+/).filter(Boolean);
+  return [words[0], words.length > 1 ? words.at(-1) : undefined].map((word) => [...(word ?? "")][0] ?? "").join("").toUpperCase();
 }

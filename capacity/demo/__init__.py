@@ -1,7 +1,7 @@
 """`capacity demo`: the whole service on one machine, with people in it, to be looked at in a browser.
 
-The demo stands outside the service as a platform does: its billing, its rooms and its audience use the public interface
-alone (`api`, `billing`, `audience`). Only `stage` knows the service, because it starts it.
+The demo stands outside the service as a platform does: its account, its room and its audience use the public interface
+alone (`scene`, `api`, `audience`), and what it sells, its host buys on the host page. Only `stage` knows the service, because it starts it.
 """
 
 from __future__ import annotations

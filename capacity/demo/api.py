@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -36,17 +36,9 @@ class Api:
         """The address that a browser on this machine opens."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        token: str | None = None,
-        body: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    def request(self, method: str, path: str, *, token: str | None = None, body: bytes = b"") -> Answer:
         """Return the answer. Raises OSError or http.client.HTTPException when there is none."""
-        sent = dict(headers or {})
+        sent = {}
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         if body:

@@ -1,22 +1,24 @@
-"""The demo's scene, set by the public interface alone: the account's plan, an open room, addresses, an audience."""
+"""The demo's scene, set by the public interface alone: an account on a plan, an open room, addresses, an audience."""
 
 from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 import capacity
-from capacity.demo.api import Api, NoAnswer
+from capacity.demo.api import Answer, Api, NoAnswer
 from capacity.demo.audience import SECRET_VARIABLE
-from capacity.demo.billing import Billing
 from capacity.demo.tokens import mint
+from capacity.domain.plans import Plan
 
 ROOM = "welcome"
 READY_SECONDS = 30.0
@@ -30,14 +32,16 @@ class Scene:
     `status` is the exit code for it: 1 after it failed, which also ends the service.
     """
 
-    def __init__(
-        self, api: Api, billing: Billing, secret: str, *, rate: float | None, give_up: Callable[[], None]
-    ) -> None:
-        """`rate`: how many of the audience arrive a second; None: nobody does. `give_up` ends the service."""
+    def __init__(self, api: Api, plan: Plan, secret: str, *, rate: float | None, give_up: Callable[[], None]) -> None:
+        """`plan` is the account's at first, `secret` signs the demo's tokens.
+
+        `rate`: how many of the audience arrive a second; None: nobody does. `give_up` ends the service.
+        """
         self.status = 0
         self._api = api
-        self._billing = billing
-        self._account = billing.account
+        self._plan = plan
+        # Each run has an account of its own: what an account has bought cannot be undone, and a demo begins small.
+        self._account = f"demo-{secrets.token_hex(3)}"
         self._secret = secret
         self._rate = rate
         self._give_up = give_up
@@ -63,7 +67,7 @@ class Scene:
 
     def _set(self) -> None:
         try:
-            self._open_the_room()
+            self._bring_the_account_and_open_the_room()
         except (NoAnswer, OSError, http.client.HTTPException) as error:
             if not self._over.is_set():
                 print(f"capacity: the demo could not be set up: {error}", file=sys.stderr)
@@ -75,32 +79,27 @@ class Scene:
             if self._rate is not None:
                 self._audience = self._start_the_audience(self._rate)
 
-    def _open_the_room(self) -> None:
-        """Bring the account to the desk and open the room."""
-        stop = self._over.is_set
-        path = f"/v1/accounts/{self._account}/rooms/{ROOM}"
+    def _bring_the_account_and_open_the_room(self) -> None:
+        """As a platform does, which leaves all buying to its hosts."""
         token = mint(self._secret, "demo-platform", account=self._account, room=None, role="service")
+        account = f"/v1/accounts/{self._account}"
+        order = msgspec.json.encode({"plan": self._plan.id})
 
-        self._api.until(
-            200, lambda: self._api.request("GET", "/readyz"), what="readiness", seconds=READY_SECONDS, stop=stop
-        )
-        self._billing.open()
-        self._api.until(
-            200,
-            lambda: self._api.request("PUT", path, token=token),
-            what=f"PUT {path}",
-            seconds=SCENE_SECONDS,
-            stop=stop,
-        )
+        self._until_done(lambda: self._api.request("GET", "/readyz"), what="readiness", seconds=READY_SECONDS)
+        self._until_done(lambda: self._api.request("PUT", account, token=token, body=order), what=f"PUT {account}")
+        room = f"{account}/rooms/{ROOM}"
+        self._until_done(lambda: self._api.request("PUT", room, token=token), what=f"PUT {room}")
+
+    def _until_done(self, ask: Callable[[], Answer], *, what: str, seconds: float = SCENE_SECONDS) -> None:
+        self._api.until(200, ask, what=what, seconds=seconds, stop=self._over.is_set)
 
     def _say_where_to_look(self) -> None:
-        plan = self._billing.plan
         host = mint(self._secret, "host", account=self._account, room=ROOM, role="host", name="Demo host", billing=True)
         # Soft wrap: an address that is broken into lines cannot be clicked or copied.
         console = Console(highlight=False, soft_wrap=True)
         comes = "is empty: nobody comes but you" if self._rate is None else "fills as a simulated audience arrives"
         console.print(f"\n[bold]Capacity demo[/] at {self._api.url}")
-        console.print(f"The room {ROOM!r} has {plan.seats} seats (plan {plan.name}) and {comes}.\n")
+        console.print(f"The room {ROOM!r} has {self._plan.seats} seats (plan {self._plan.name}) and {comes}.\n")
         console.print("[bold]Host page[/]: the room as it fills; when the banner comes, press Upgrade")
         console.print(f"  {self._api.url}/host#{host}\n", markup=False)
         for number, what in enumerate(("who comes to the full room, and waits", "for another tab or browser"), start=1):

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from capacity.domain.instants import at
 from capacity.domain.money import Money
 from capacity.domain.plans import Catalogue
+from capacity.settings import Payments
 from capacity.store.rooms import Report, Waited
 from capacity.store.verdicts import Page, Verdict, Word
 
@@ -61,14 +62,15 @@ class PlanOnSale(msgspec.Struct, frozen=True):
 
 
 class Plans(msgspec.Struct, frozen=True):
-    """Every plan on sale."""
+    """Every plan on sale, and how purchases are paid; `payments` is null where there is no billing desk."""
 
     plans: list[PlanOnSale]
+    payments: Payments | None
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> Plans:
-        """Return what is on sale in the catalogue, in its order."""
-        return msgspec.convert({"plans": catalogue.on_sale()}, cls, from_attributes=True)
+    def of(cls, catalogue: Catalogue, payments: str | None) -> Plans:
+        """Return what is on sale in the catalogue, in its order. `payments` is the kind of the desk's gateway."""
+        return msgspec.convert({"plans": catalogue.on_sale(), "payments": payments}, cls, from_attributes=True)
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -48,7 +48,8 @@ def routes(
     The app needs `problems.exception_handlers()` and `middleware` as well.
     """
     metrics.watch(hub, desk.cashier.outcomes if desk is not None else {})
-    service = ServiceApi(hub, keyring, metrics, Plans.of(catalogue), pass_key)
+    payments = desk.gateway.kind if desk is not None else None
+    service = ServiceApi(hub, keyring, metrics, Plans.of(catalogue, payments), pass_key)
     table = [
         *service.operations(),
         *RoomApi(hub, keyring).operations(),

@@ -48,7 +48,7 @@ class ServiceApi:
         metrics = (Answer(200, "The metrics, in the Prometheus text format.", None, MEDIA_TYPE),)
         description = (Answer(200, "This document.", dict[str, Any]),)
         keys = (Answer(200, "The public keys as a JWK set.", PublicKeys),)
-        plans = (Answer(200, "The plans.", Plans),)
+        plans = (Answer(200, "The plans, and how purchases are paid.", Plans),)
         return [
             Operation(
                 "GET",

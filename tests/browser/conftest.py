@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from tests.browser.platform import Platform
 from tests.browser.service import Room, Service
+from tests.support.servers import free_port
 
 ARTIFACTS = os.environ.get("CAPACITY_BROWSER_ARTIFACTS")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -27,6 +29,7 @@ CHROMIUM_ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+LANGUAGES = ("en", "de", "es", "pl", "ru")
 WAIT_MS = 10_000
 WATCH = """
   window.capacityShift = 0;
@@ -49,16 +52,19 @@ class Pages:
         self._name = name
         self._contexts: list[BrowserContext] = []
 
-    def open(self, address: str, *, width: int = 1280, dark: bool = False) -> Page:
+    def open(self, address: str, *, width: int = 1280, dark: bool = False, language: str = "en") -> Page:
         """Open an address in a context of its own, as another person would."""
-        page = self.blank(width=width, dark=dark)
+        page = self.blank(width=width, dark=dark, language=language)
         page.goto(address)
         return page
 
-    def blank(self, *, width: int = 1280, dark: bool = False) -> Page:
-        """Return an empty page."""
+    def blank(self, *, width: int = 1280, dark: bool = False, language: str = "en") -> Page:
+        """Return an empty page, in a browser of this language."""
         context = self._browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
+            viewport={"width": width, "height": 800},
+            color_scheme="dark" if dark else "light",
+            locale=language,
+            reduced_motion="reduce",
         )
         context.set_default_timeout(WAIT_MS)
         context.add_init_script(WATCH)
@@ -85,14 +91,19 @@ class Pages:
             context.close()
 
 
+def executable() -> str | None:
+    """The system's Chromium, if there is one."""
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """The system's Chromium. Without one the tests are skipped, and say so."""
-    executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if executable is None:
+    path = executable()
+    if path is None:
         pytest.skip(f"NO BROWSER: none of {', '.join(CHROMIUM_NAMES)} is installed; the pages were not tested")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
         yield browser
         browser.close()
 
@@ -107,10 +118,27 @@ def pages(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Pages]:
 
 
 @pytest.fixture(scope="package")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def embedder() -> Iterator[Platform]:
+    """The platform whose origin the service allows."""
+    with Platform(free_port()).serving() as platform:
+        yield platform
+
+
+@pytest.fixture
+def platform(embedder: Platform) -> Platform:
+    """The platform without pages and tokens of other tests."""
+    embedder.pages.clear()
+    embedder.give = lambda: (404, "")
+    embedder.asked = 0
+    return embedder
+
+
+@pytest.fixture(scope="package")
+def service(tmp_path_factory: pytest.TempPathFactory, embedder: Platform) -> Iterator[Service]:
     """One demo without an audience for the whole folder; each test has an account of its own."""
     # A short lease: after a restart, those who do not come back are away within seconds.
-    running = Service(tmp_path_factory.mktemp("demo"), "--no-audience", environ={"CAPACITY_LEASE_SECONDS": "3"})
+    environ = {"CAPACITY_LEASE_SECONDS": "3", "CAPACITY_ALLOWED_ORIGINS": embedder.url}
+    running = Service(tmp_path_factory.mktemp("demo"), "--no-audience", environ=environ)
     try:
         running.start()
         yield running

@@ -22,6 +22,7 @@ from tests.support.servers import free_port
 
 TOKEN_KEY = "browser-tests-browser-tests-browser-tests"
 WEBHOOK_SECRET = "whsec_YnJvd3Nlci10ZXN0cy1icm93c2VyLXRlc3Rz"
+SUPPORT_URL = "https://support.example/billing"
 READY_SECONDS = 40.0
 STOP_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
@@ -53,6 +54,7 @@ class Service:
             "CAPACITY_DATA_DIR": str(directory),
             "CAPACITY_TOKEN_KEY": TOKEN_KEY,
             "CAPACITY_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "CAPACITY_SUPPORT_URL": SUPPORT_URL,
             **(environ or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.browser.service import TOKEN_KEY, Room, Service, wait_for
 
 SEATS, NEXT_SEATS = 25, 50
 LINE = 20
+DUE = {"amount": 1450, "currency": "USD"}  # 29 of 30 days are left
 FAST = {"CAPACITY_DEMO_RATE": "60"}
 FILL_SECONDS = 30.0
 
@@ -47,19 +48,34 @@ def is_running(pid: int) -> bool:
     return bool(found) and not found.startswith("Z")
 
 
+def printed_host(demo: Service) -> dict[str, str]:
+    """The header of the host whose address the demo printed."""
+    return {"Authorization": f"Bearer {demo.address('/host').partition('#')[2]}"}
+
+
+def buy(demo: Service, plan: str) -> dict[str, Any]:
+    """Buy as the host page does, by the printed host's token: a quote, then the purchase with the test card."""
+    path = f"/v1/accounts/{demo.demo_room().account}"
+    host = printed_host(demo)
+    assert demo.http.get("/v1/plans", headers=host).json()["payments"] == "test"
+    quote = demo.http.post(f"{path}/quotes", headers=host, json={"plan": plan})
+    assert quote.status_code == 200, quote.text
+    wish = {"quote": quote.json()["id"], "payment_method": "good"}
+    bought = demo.http.post(f"{path}/purchases", headers={**host, "Idempotency-Key": "first"}, json=wish)
+    assert (bought.status_code, bought.json()["status"]) == (200, "completed"), bought.text
+    return dict(bought.json())
+
+
 def test_the_audience_fills_the_room_and_more_come_after_an_upgrade(demo: Service) -> None:
     demo.start()
     room = demo.demo_room()
     room.until(seconds=FILL_SECONDS, seat_limit=SEATS, occupied=SEATS, waiting=LINE)
-    host = re.search(r"/host#(\S+)", demo.output)
-    assert host is not None
-    buyer = {"Authorization": f"Bearer {host[1]}"}
-    answer = demo.http.post("/demo/upgrade", headers=buyer)
-    assert (answer.status_code, answer.json()) == (202, {"plan": "growth", "seats": NEXT_SEATS})
+    bought = buy(demo, "growth")
+    assert (bought["plan"], bought["seats"], bought["amount"]) == ("growth", NEXT_SEATS, DUE)
     room.until(seconds=FILL_SECONDS, seat_limit=NEXT_SEATS, occupied=NEXT_SEATS, waiting=LINE)
 
-    ledger = demo.http.get(f"/v1/accounts/{room.account}/ledger", headers=buyer).json()["entries"]
-    assert [entry["amount"] for entry in ledger if entry["kind"] == "payment"] == [1450], "29 of 30 days are left"
+    ledger = demo.http.get(f"/v1/accounts/{room.account}/ledger", headers=printed_host(demo)).json()["entries"]
+    assert [entry["amount"] for entry in ledger if entry["kind"] == "payment"] == [DUE["amount"]]
 
     audience = audience_of(demo)
     assert demo.stop(signal.SIGINT) == 0
@@ -80,10 +96,8 @@ def test_nothing_is_left_after_a_kill(demo: Service) -> None:
 
 def test_a_later_demo_starts_on_the_smallest_plan_again(demo: Service) -> None:
     demo.start()
-    room = demo.demo_room()
-    buyer = {"Authorization": f"Bearer {room.token('host', 'host', billing=True)}"}
-    assert demo.http.post("/demo/upgrade", headers=buyer, json={"plan": "scale"}).status_code == 202
-    room.until(seat_limit=1000)
+    buy(demo, "scale")
+    demo.demo_room().until(seat_limit=1000)
     demo.stop()
     demo.start()
     demo.demo_room().until(state="open", seat_limit=SEATS)

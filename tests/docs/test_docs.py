@@ -138,7 +138,7 @@ def test_every_close_code_and_reason_is_documented() -> None:
 
 
 def test_the_browser_client_knows_every_close_code() -> None:
-    text = (ROOT / "static" / "capacity.js").read_text("utf-8")
+    text = (ROOT / "static" / "client.js").read_text("utf-8")
     (table,) = re.findall(r"CLOSE_CODES = Object\.freeze\(\{(.*?)\}\)", text, re.DOTALL)
     known = {int(code): action for code, action in re.findall(r'(\d{4}): "(\w+)"', table)}
     should = {int(row[0]): row[3] for row in rows(section(PROTOCOL, "Close codes"))[1:]}
@@ -175,7 +175,7 @@ def operations() -> list[Operation]:
     """Return the table of the HTTP surface; no handler is called."""
     nothing: typing.Any = None
     return [
-        *ServiceApi(nothing, nothing, nothing, Plans([]), lambda: None).operations(),
+        *ServiceApi(nothing, nothing, nothing, Plans([], None), lambda: None).operations(),
         *RoomApi(nothing, nothing).operations(),
         *Webhook(nothing, ()).operations(),
         *ConsoleApi(nothing, nothing).operations(),

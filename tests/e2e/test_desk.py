@@ -389,6 +389,13 @@ async def test_the_button_leads_to_who_bills_the_account(redis_url: str, billing
             assert (await host.told("near_full"))["upgrade"]["url"] == url
 
 
+async def test_the_plans_say_how_purchases_are_paid(redis_url: str) -> None:
+    for chosen, payments in (({"payments": "test"}, "test"), ({}, "invoice"), ({"desk": "off"}, None)):
+        async with serving(settings(redis_url, **chosen)) as hub:
+            answer = await hub.call("GET", "/v1/plans", token("ada"))
+            assert (answer.status_code, answer.json()["payments"]) == (200, payments)
+
+
 async def test_a_payment_is_given_up_and_another_card_taken(desk: Hub) -> None:
     await create(desk, "starter")
     quote = await quoted(desk, plan="growth")

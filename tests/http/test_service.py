@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import httpx
 import jwt
@@ -15,9 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from capacity import __version__
+from capacity.app import gateway_of
 from capacity.domain import plans
 from capacity.errors import ErrorCode
 from capacity.protocol.tokens import Claims
+from capacity.settings import Payments, Settings
+from capacity.web.answers import Plans
 from capacity.web.problems import STATUS, problem, title
 from tests.http.conftest import Service, running, token
 from tests.http.test_rooms import ROOM, refusal
@@ -61,13 +65,23 @@ def test_keys_before_the_store_was_read(
 def test_plans_on_sale(service: Service) -> None:
     for role in ("attendee", "host", "service"):
         with service.client(token(role)) as client:
-            found = client.get("/v1/plans").json()["plans"]
+            answer = client.get("/v1/plans").json()
+        found = answer["plans"]
+        assert answer.keys() == {"plans", "payments"} and answer["payments"] is None, "there is no desk"
         assert [plan["id"] for plan in found] == [plan.id for plan in plans.load(None).on_sale()]
     assert all(
         set(plan) == {"id", "name", "seats", "cycle_days", "price", "concurrent_session_price", "trial"}
         for plan in found
     )
     assert all(set(plan["price"]) == {"amount", "currency"} for plan in found)
+
+
+@pytest.mark.parametrize("payments", get_args(Payments))
+def test_plans_say_how_they_are_paid(payments: Payments) -> None:
+    """Each gateway of the settings by the word of its setting."""
+    catalogue = plans.load(None)
+    gateway = gateway_of(Settings(data_dir=Path("unused"), payments=payments, stripe_key="sk_test_1"), None)
+    assert Plans.of(catalogue, gateway.kind) == Plans(Plans.of(catalogue, None).plans, payments)
 
 
 def test_plans_need_a_token(client: httpx.Client) -> None:

@@ -68,6 +68,18 @@ def test_the_wheel_has_pages_scripts_and_plans(wheel: Path) -> None:
     assert not [name for name in names if not name.startswith(("capacity/", f"capacity-{__version__}.dist-info/"))]
 
 
+def test_the_wheel_has_the_texts_of_all_languages(wheel: Path) -> None:
+    listed = re.search(
+        r"LANGUAGES = Object\.freeze\(\{(.*?)\}\)", (ROOT / "static" / "texts.js").read_text(), re.DOTALL
+    )
+    assert listed is not None
+    languages = re.findall(r"(\w+): ", listed[1])
+    sets = {path.name for path in (ROOT / "static" / "texts" / "en").glob("*.js")}
+    assert len(languages) >= 5 and "common.js" in sets
+    wanted = {f"capacity/static/texts/{language}/{name}" for language in languages for name in sets}
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_the_wheel_names_what_it_needs(wheel: Path) -> None:
     metadata = zipfile.ZipFile(wheel).read(f"capacity-{__version__}.dist-info/METADATA").decode()
     assert "\nRequires-Python: >=3.11\n" in metadata and "\nLicense-Expression: MIT\n" in metadata
@@ -92,7 +104,7 @@ def test_installed_it_runs_from_any_directory(installed: Path, tmp_path: Path) -
 def test_installed_it_serves_pages_and_rooms(installed: Path, start: Callable[..., Program], tmp_path: Path) -> None:
     program = start(command=(str(installed / "capacity"),), cwd=tmp_path)
     address = program.ready()  # with the scripts in the store
-    for path in ("/host", "/join", "/account", "/static/capacity.js", "/v1/jwks.json"):
+    for path in ("/host", "/join", "/account", "/static/capacity.js", "/static/texts/en/common.js", "/v1/jwks.json"):
         assert status_of(address + path) == 200, path
 
 
