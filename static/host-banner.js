@@ -164,7 +164,7 @@ export class HostBanner extends CapacityElement {
           h(
             "div",
             { "data-key": says.title },
-            h("p", { class: "title", part: "title" }, says.title),
+            h("p", { class: "title", part: "title", tabindex: "-1" }, says.title),
             h("p", { part: "text" }, says.text),
             h("p", { class: "asks", part: "asks" }, asks),
           ),

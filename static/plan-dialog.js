@@ -9,6 +9,7 @@ import { CapacityElement, h } from "./element.js";
 
 const POLL_MS = 1_500;
 const UNSURE_TRIES = 4; // an answer that got lost is asked for again before its reader is troubled
+const UNSURE = ["unreachable", "unavailable", "too_many_requests"]; // another time the same may go well
 
 /**
  * @typedef {import("./desk.js").Plan} Plan
@@ -120,6 +121,12 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     this.changed();
   }
 
+  #closed() {
+    if (this.#open) this.close();
+    // The button that opened it may be gone: its reader goes on where the owner begins.
+    if (this.root.activeElement !== null || document.activeElement === document.body) /** @type {HTMLElement | null | undefined} */ (this.owner?.root.querySelector("[tabindex='-1']"))?.focus();
+  }
+
   drawn() {
     const dialog = /** @type {HTMLDialogElement} */ (this.root.querySelector("dialog"));
     if (this.#open && !dialog.open) dialog.showModal();
@@ -180,7 +187,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
       } catch (error) {
         if (asked !== this.#asked) return this.changed();
         const code = error instanceof DeskError ? error.code : "unreachable";
-        const unsure = ["unreachable", "unavailable", "too_many_requests"].includes(code);
+        const unsure = UNSURE.includes(code);
         if (!unsure || ++lost === UNSURE_TRIES) {
           this.#fail(error, unsure ? "unsure" : "choose");
           if (!unsure) this.#key = freshKey();
@@ -222,7 +229,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     }[step]();
     return [h(
       "dialog",
-      { part: "dialog", "aria-labelledby": "change-title", onclose: () => this.#open && this.close() },
+      { part: "dialog", "aria-labelledby": "change-title", onclose: () => this.#closed() },
       h("h2", { id: "change-title", tabindex: "-1" }, t.say(step === "done" ? "done_title" : `${this.#purpose}_title`)),
       h("div", { class: `content ${step}`, "data-key": step }, ...content),
       this.#buttons(t),
@@ -355,9 +362,10 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     const quote = this.#quote;
     const due = quote === null ? "" : t.price(quote.due_now);
     const buy = quote?.kind === "downgrade" ? t.say("buy_downgrade") : quote === null || quote.due_now.amount === 0 ? t.say("buy_free") : t.say("buy", { price: due });
+    const again = quote === null && UNSURE.includes(this.#trouble);
     const buttons = {
       loading: () => [close("close")],
-      choose: () => [close("cancel"), button(buy, "primary", () => this.#buy(), quote === null)],
+      choose: () => [close("cancel"), again ? button(t.say("try_again"), "primary", () => this.#wish(this.#change)) : button(buy, "primary", () => this.#buy(), quote === null)],
       buying: () => [],
       confirm: () => [button(t.say("give_up"), "", () => this.#giveUp())],
       unsure: () => [close("close"), button(t.say("try_again"), "primary", () => this.#buy())],

@@ -101,7 +101,7 @@ export class Room extends CapacityElement {
         h(
           "div",
           { class: "head" },
-          h("h2", { id: "title" }, t.say("webinar")),
+          h("h2", { id: "title", tabindex: "-1" }, t.say("webinar")),
           state !== null && h("span", { class: `pill ${state}`, part: "state" }, t.say(`state_${state}`)),
         ),
         // All three in one place: the longest says how high it is, and nothing moves when the state changes.

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from capacity.web.pages import static_dir
 from tests.browser import scenes
-from tests.browser.conftest import Pages
+from tests.browser.conftest import LANGUAGES, Pages
 from tests.browser.scenes import SCENES, Stage
 from tests.browser.service import Room, Service, wait_for
 
@@ -219,3 +219,30 @@ def test_names_are_only_ever_text(pages: Pages, service: Service, room: Room) ->
         expect(buyer.locator("[part=asks]")).to_have_text(f"{name} asks for more seats.")
     for shown in (page, buyer, asker):
         expect(shown.locator("img")).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", ["/join", "/host", "/account"])
+def test_without_javascript_the_page_says_what_it_needs(chromium: Browser, service: Service, path: str) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{service.url}{path}")
+    said = page.locator("noscript p")
+    expect(said.first).to_be_visible()
+    expect(said.first).to_contain_text("This page needs JavaScript.")
+    expect(page.locator(".wait")).to_be_visible(visible=False)
+    assert page.locator("noscript [lang]").count() == len(LANGUAGES)
+    context.close()
+
+
+def test_a_place_survives_a_closed_tab(pages: Pages, room: Room) -> None:
+    room.open()
+    address = room.join_address("attendee")
+    with room.guests(2):
+        page = pages.open(address)
+        expect(page.locator("[part=position]")).to_have_text("You are next")
+        with room.guest("later"):
+            page.close()
+            room.until(waiting=2)
+            again = pages.open(address)
+            expect(again.locator("[part=position]")).to_have_text("You are next")
+            expect(again.locator("[part=waiting]")).to_have_text("in a line of 2")

@@ -85,13 +85,14 @@ def test_the_host_ends_the_webinar_for_everyone(pages: Pages, room: Room) -> Non
     expect(state).to_have_text("Open")
 
     host.get_by_role("button", name="End for everyone…").click()
-    dialog.get_by_role("button", name="End for everyone").click()
+    dialog.get_by_role("button", name="End for everyone").press("Enter")
 
     expect(attendee.get_by_role("heading", name="The webinar has ended")).to_be_visible()
     expect(attendee.locator("[part=reason]")).to_contain_text("The host has ended it.")
     expect(state).to_have_text("Ended")
     expect_banner(host, "calm", "The webinar has ended")
     expect(host.get_by_role("button", name="End for everyone…")).to_have_count(0)
+    expect(host.get_by_role("heading", name="Webinar")).to_be_focused()
 
 
 def test_a_second_room_opens_when_the_first_has_ended(pages: Pages, service: Service, room: Room) -> None:

@@ -260,6 +260,23 @@ def test_a_refused_upgrade_is_told_and_can_be_tried_again(
     assert len(full.entries("payment")) == 1
 
 
+def test_a_price_that_could_not_be_had_can_be_asked_for_again(pages: Pages, full: FullRoom) -> None:
+    pages.allowed = re.compile("the server responded with a status of 503")
+    host = full.host()
+    host.route("**/quotes", lambda route: route.fulfill(status=503, body='{"code": "unavailable", "detail": ""}'))
+    host.locator("[part~=upgrade]").click()
+    dialog = dialog_of(host)
+    expect(dialog.get_by_role("alert")).to_have_text("The service is busy. Please try again.")
+    host.unroute("**/quotes")
+    dialog.get_by_role("button", name="Try again").click()
+    expect(dialog.locator("[part=due]")).to_have_text(DUE)
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+    buy(dialog)
+    expect_done(dialog)
+    # The button that opened the dialog is gone: whoever uses a keyboard goes on at the news.
+    expect(host.locator(".banner:not(.ghost) [part=title]")).to_be_focused()
+
+
 def test_a_price_that_has_changed_is_shown_before_it_is_paid(pages: Pages, full: FullRoom) -> None:
     pages.allowed = re.compile("the server responded with a status of 409")
     dialog = upgrade(full.host())
