@@ -23,7 +23,7 @@ run: $(VENV)/run.installed
 	$(BIN)/capacity demo $(ARGS)
 
 test: $(VENV)/dev.installed browser
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(VENV)/dev.installed
 	CAPACITY_TEST_KILLS=200 CAPACITY_TEST_STEPS=60000 $(BIN)/python -m pytest --override-ini timeout=7200 \

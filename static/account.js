@@ -48,6 +48,7 @@ caption { text-align: start; }
   listen(_client) {
     this.load();
     this.during(document, "visibilitychange", () => document.hidden || this.load()); // paid in another tab, it may be
+    this.during(window, "focus", () => this.load()); // or in another window
   }
 
   constructor() {

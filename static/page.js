@@ -73,6 +73,7 @@ function menu() {
   };
   show(false);
   button.onclick = () => show(Boolean(list.hidden));
+  list.onclick = () => show(false);
   addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || list.hidden) return;
     show(false);

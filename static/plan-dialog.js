@@ -23,7 +23,7 @@ export class PlanDialog extends CapacityElement {
   static css = `
 .content, .plans { display: grid; gap: 0.875em; }
 .plans { gap: 0.5em; align-content: start; }
-@media (min-width: 60em) { dialog:has(.choose) { inline-size: min(58em, calc(100vw - 1.5em)); } .choose { grid-template-columns: 7fr 6fr; } }
+@media (min-width: 60em) { dialog:has(.choose, .loading) { inline-size: min(58em, calc(100vw - 1.5em)); } .choose { grid-template-columns: 7fr 6fr; } }
 .actions .bad { flex: 1 1 100%; }
 .actions { justify-content: flex-end; position: sticky; inset-block-end: calc(-1 * clamp(1em, 4vw, 1.75em)); margin-block-end: calc(-1 * clamp(1em, 4vw, 1.75em)); padding-block: 0.75em clamp(1em, 4vw, 1.75em); background: var(--_surface); }
 .plan strong:last-child { white-space: nowrap; }
@@ -46,6 +46,8 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
   #purpose = "upgrade";
   /** @type {Step} */
   #step = "loading";
+  /** @type {string | undefined} the plan that is chosen at first */
+  #first;
   /** @type {Plan[]} */
   #plans = [];
   /** @type {string | null} */
@@ -92,6 +94,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
   async open(purpose, plan) {
     const asked = ++this.#asked;
     this.#purpose = purpose;
+    this.#first = plan;
     this.#step = "loading";
     this.#trouble = "";
     this.#quote = this.#purchase = null;
@@ -230,7 +233,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     return [h(
       "dialog",
       { part: "dialog", "aria-labelledby": "change-title", onclose: () => this.#closed() },
-      h("h2", { id: "change-title", tabindex: "-1" }, t.say(step === "done" ? "done_title" : `${this.#purpose}_title`)),
+      h("h2", { id: "change-title", tabindex: "-1", "data-key": step }, t.say(step === "done" ? "done_title" : `${this.#purpose}_title`)),
       h("div", { class: `content ${step}`, "data-key": step }, ...content),
       this.#buttons(t),
     )];
@@ -364,7 +367,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     const buy = quote?.kind === "downgrade" ? t.say("buy_downgrade") : quote === null || quote.due_now.amount === 0 ? t.say("buy_free") : t.say("buy", { price: due });
     const again = quote === null && UNSURE.includes(this.#trouble);
     const buttons = {
-      loading: () => [close("close")],
+      loading: () => [close("close"), this.#trouble === "unreachable" && button(t.say("try_again"), "primary", () => this.open(this.#purpose, this.#first))],
       choose: () => [close("cancel"), again ? button(t.say("try_again"), "primary", () => this.#wish(this.#change)) : button(buy, "primary", () => this.#buy(), quote === null)],
       buying: () => [],
       confirm: () => [button(t.say("give_up"), "", () => this.#giveUp())],

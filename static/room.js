@@ -93,7 +93,7 @@ export class Room extends CapacityElement {
   draw(t) {
     const state = this.#connection.stop === undefined || this.#state === "ended" ? this.#state : null;
     const button = (/** @type {string} */ key, /** @type {string} */ look, /** @type {() => void} */ onclick) =>
-      h("button", { type: "button", class: look, part: "button", onclick }, t.say(key));
+      h("button", { type: "button", class: look, part: "button", "data-key": key, onclick }, t.say(key));
     return [
       h(
         "section",

@@ -52,7 +52,8 @@ export class WaitingRoom extends CapacityElement {
   /** @type {import("./types.js").Connection} */
   #connection = { state: "connecting" };
   #seatLimit = 0;
-  #reloadAt = 0;
+  /** @type {number | null} when it takes the held seat; null: the page does it itself */
+  #takeAt = null;
   #unavailable = false; // was told
   #first = true;
   #heading = "";
@@ -141,7 +142,7 @@ export class WaitingRoom extends CapacityElement {
     const t = /** @type {import("./texts.js").Texts} */ (this.t);
     const title = this.#title(t);
     if (this.#state !== "waiting" || this.#place === null) {
-      if (news && this.#state !== "connecting") this.announce(this.#state === "held" ? `${title}. ${t.say("held_next")}` : title);
+      if (news && this.#state !== "connecting") this.announce(this.#state === "held" ? `${title}. ${t.say(this.hasAttribute("claim") ? "claim_held" : "held_next")}` : title);
       return;
     }
     const near = this.#place.position <= NEAR_POSITIONS && !this.hasAttribute("hide-position");
@@ -169,9 +170,10 @@ export class WaitingRoom extends CapacityElement {
     const admitted = this.#state === "admitted";
     if (!admitted) this.#reached("held");
     else this.#clear();
+    this.#takeAt = null;
     if (!this.tell("refresh", refresh)) return;
     const delay_ms = Math.random() * refresh.spread_ms;
-    this.#reloadAt = performance.now() + delay_ms;
+    this.#takeAt = performance.now() + delay_ms;
     this.#reload = setTimeout(() => this.#take(admitted), delay_ms);
   }
 
@@ -291,7 +293,7 @@ export class WaitingRoom extends CapacityElement {
         ),
       h("p", { class: "quiet tall", part: "eta" }, eta_seconds === null ? "" : t.say("eta", { duration: t.duration(eta_seconds) })),
       this.#steps(t),
-      h("p", {}, `${t.say(`next_${reason}`)} ${t.say("waiting_keep")}`),
+      h("p", {}, `${t.say(this.hasAttribute("claim") ? "claim_next" : `next_${reason}`)} ${t.say("waiting_keep")}`),
       h("slot", { name: "waiting-info" }),
     ];
   }
@@ -299,17 +301,21 @@ export class WaitingRoom extends CapacityElement {
   /** @param {import("./texts.js").Texts} t */
   #holding(t) {
     const { reason, held_until } = /** @type {import("./types.js").Refresh} */ (this.#hold);
-    const seconds = Math.max(0, Math.ceil((this.#reloadAt - performance.now()) / 1_000));
+    const claim = this.hasAttribute("claim");
+    const seconds = this.#takeAt === null ? 0 : Math.max(0, Math.ceil((this.#takeAt - performance.now()) / 1_000));
+    const left = seconds > 0 ? t.say(claim ? "claim_seconds" : "seconds_left", { n: seconds }) : claim ? "" : t.say("refreshing");
+    const next = this.#takeAt === null ? "" : t.say(claim ? "claim_held" : "held_next");
     return [
       h("p", { class: "lead", part: "reason" }, t.say(`held_${reason}`)),
-      h(
-        "p",
-        { class: "place", part: "place" },
-        h("strong", { part: "countdown" }, seconds > 0 ? t.number(seconds) : t.say("now")),
-        h("span", { class: "quiet" }, seconds > 0 ? t.say("seconds_left", { n: seconds }) : t.say("refreshing")),
-      ),
+      this.#takeAt !== null &&
+        h(
+          "p",
+          { class: "place", part: "place" },
+          h("strong", { part: "countdown" }, seconds > 0 ? t.number(seconds) : t.say("now")),
+          h("span", { class: "quiet" }, left),
+        ),
       this.#steps(t),
-      h("p", {}, `${t.say("held_next")} ${t.say("held_until", { time: t.date(held_until, "time") })}`),
+      h("p", {}, `${next} ${t.say("held_until", { time: t.date(held_until, "time") })}`),
     ];
   }
 
@@ -336,9 +342,9 @@ export class WaitingRoom extends CapacityElement {
         { class: "actions" },
         state === "waiting" && button("leave_line", "", () => this.leave()),
         state === "seated" && button("leave_webinar", "", () => this.leave()),
-        state === "held" && button("refresh_now", "primary", () => this.#take()),
+        state === "held" && this.#takeAt !== null && button(this.hasAttribute("claim") ? "claim_now" : "refresh_now", "primary", () => this.#take()),
         again !== undefined && button(again, "primary", () => this.#again()),
-        this.#stop === "host" && h("a", { class: "button primary", href: new URL(`host#${this.getAttribute("token")}`, this.server).href }, t.say("go_host")),
+        this.#stop === "host" && h("a", { class: "button primary", href: new URL(`host?lang=${t.language}#${this.getAttribute("token")}`, this.server).href }, t.say("go_host")),
       ),
       state !== "stopped" && connectionLine(t, this.#connection, kept),
     );

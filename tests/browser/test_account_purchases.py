@@ -135,7 +135,7 @@ def test_a_downgrade_comes_with_the_next_period_and_can_be_taken_back(stage: Sta
     expect(billing.part("next")).to_have_text(f"From {day(ends)} on the full price: $40.00")
     expect(billing.part("warnings").locator("li")).to_have_text("Your promo codes are void from then on.")
     expect(billing.dialog.get_by_label("Test card")).to_have_count(0)
-    expect(billing.dialog.locator("button.primary")).to_have_text("Change the plan")
+    expect(billing.dialog.locator("button.primary")).to_have_text("Confirm the change")
     billing.press_buy()
     expect(billing.dialog).to_contain_text(f"The change comes on {day(ends)}.")
     billing.button("Back").click()

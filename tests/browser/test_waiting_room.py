@@ -196,6 +196,7 @@ def test_a_seat_that_was_not_taken_in_time_leads_back_to_the_line(
                 room.until(seated=1, held=0, waiting=1)
         assert [name for name, _ in page.evaluate("told")] == ["refresh"]
     finally:
+        pages.close()  # before its server goes, of which it would complain
         service.close()
 
 

@@ -356,7 +356,11 @@ def test_no_changed_character_is_overlooked(position: int, character: str) -> No
 # ---- keys that cannot work
 
 
-@pytest.mark.parametrize("secret", ["", "short", "x" * 31, pem(ED).decode(), json.dumps(jwk("EdDSA", ED))])
+@pytest.mark.parametrize(
+    "secret",
+    ["", "short", "x" * 31, pem(ED).decode(), json.dumps(jwk("EdDSA", ED))],
+    ids=["empty", "short", "31-characters", "pem", "jwk"],
+)
 def test_useless_secrets(secret: str) -> None:
     with pytest.raises(SettingError, match=r"^CAPACITY_TOKEN_KEY cannot work: [^\n]+$") as caught:
         ring(secret)

@@ -37,7 +37,7 @@ export default {
   cancel: "Abbrechen",
   buy: "Für {price} kaufen",
   buy_free: "Kaufen",
-  buy_downgrade: "Tarif wechseln",
+  buy_downgrade: "Änderung bestätigen",
   buying: "Einen Moment, Ihr Kauf wird ausgeführt …",
   processing: "Die Zahlung läuft. Das kann etwas dauern …",
   confirm_text: "Ihre Bank bittet Sie, die Zahlung zu bestätigen. Das geschieht in einem anderen Tab; kommen Sie danach hierher zurück.",

@@ -34,7 +34,7 @@ export default {
   cancel: "Cancel",
   buy: "Buy for {price}",
   buy_free: "Buy",
-  buy_downgrade: "Change the plan",
+  buy_downgrade: "Confirm the change",
   buying: "One moment: your purchase is being made…",
   processing: "The payment is under way. This can take a while…",
   confirm_text: "Your bank wants you to confirm the payment. It opens in another tab; come back here afterwards.",

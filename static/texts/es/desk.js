@@ -42,7 +42,7 @@ export default {
   cancel: "Cancelar",
   buy: "Comprar por {price}",
   buy_free: "Comprar",
-  buy_downgrade: "Cambiar de plan",
+  buy_downgrade: "Confirmar el cambio",
   buying: "Un momento: su compra está en curso…",
   processing: "El pago está en curso. Puede tardar un poco…",
   confirm_text: "Su banco le pide que confirme el pago. Se abre en otra pestaña; después, vuelva aquí.",

@@ -49,7 +49,7 @@ export default {
   cancel: "Anuluj",
   buy: "Kup za {price}",
   buy_free: "Kup",
-  buy_downgrade: "Zmień plan",
+  buy_downgrade: "Potwierdź zmianę",
   buying: "Chwileczkę: trwa zakup…",
   processing: "Płatność jest w toku. To może chwilę potrwać…",
   confirm_text: "Bank prosi o potwierdzenie płatności. Otworzy się ono w nowej karcie przeglądarki; potem proszę tu wrócić.",
