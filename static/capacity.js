@@ -16,18 +16,24 @@ const ELEMENTS = {
   "capacity-account": async () => (await import("./account.js")).Account,
 };
 
+const AGAIN_MS = 3_000;
+
 /** @type {Set<string>} */
 const asked = new Set();
 
-async function find() {
-  for (const [tag, load] of Object.entries(ELEMENTS)) {
-    if (asked.has(tag) || document.querySelector(tag) === null) continue;
-    asked.add(tag);
-    load().then(
-      (element) => customElements.get(tag) ?? customElements.define(tag, element),
-      () => asked.delete(tag), // the network failed: the next look tries again
-    );
+/** Defines an element. Needed only for one within a shadow root, which is not looked into. @param {string} tag */
+export async function load(tag) {
+  asked.add(tag);
+  try {
+    const element = await ELEMENTS[tag]();
+    if (customElements.get(tag) === undefined) customElements.define(tag, element);
+  } catch {
+    setTimeout(() => load(tag), AGAIN_MS * (0.5 + Math.random())); // the network failed
   }
+}
+
+function find() {
+  for (const tag of Object.keys(ELEMENTS)) if (!asked.has(tag) && document.querySelector(tag) !== null) load(tag);
 }
 
 if (typeof document !== "undefined") {

@@ -31,7 +31,7 @@ svg { display: block; inline-size: 100%; block-size: 10em; background: var(--_tr
 .taken { fill: var(--_accent); }
 .waiting { fill: var(--_warn); opacity: 0.75; }
 .limit { fill: none; stroke: var(--_bad); stroke-width: 2px; stroke-dasharray: 6 4; vector-effect: non-scaling-stroke; }
-.axis { display: flex; justify-content: space-between; font-size: 0.8125em; color: var(--_quiet); }
+.axis { direction: ltr; display: flex; justify-content: space-between; font-size: 0.8125em; color: var(--_quiet); }
 .keys { display: flex; flex-wrap: wrap; gap: 0.25em 1em; font-size: 0.875em; color: var(--_quiet); }
 .keys li { display: flex; align-items: center; gap: 0.375em; }
 .key { inline-size: 0.75em; block-size: 0.75em; border-radius: 0.1875em; background: var(--_accent); }
@@ -56,6 +56,11 @@ svg { display: block; inline-size: 100%; block-size: 10em; background: var(--_tr
     this.#svg.setAttribute("preserveAspectRatio", "none");
     this.#svg.setAttribute("aria-hidden", "true");
     this.#svg.append(...this.#paths);
+  }
+
+  reset() {
+    this.#samples = [];
+    this.#name = "";
   }
 
   /** @param {import("./client.js").CapacityClient} client */

@@ -174,7 +174,7 @@ export class CapacityClient {
     if (this.#ticks === undefined) {
       this.#ticks = setInterval(this.#tick, TICK_MS);
       this.#tickedAt = Date.now();
-      addEventListener("online", this.#wake);
+      addEventListener("online", this.#online);
       addEventListener("offline", this.#offline);
       addEventListener("pageshow", this.#wake);
       document.addEventListener("visibilitychange", this.#wake);
@@ -216,8 +216,11 @@ export class CapacityClient {
    */
   send(type) {
     if (!this.connected) return false;
-    if (type === "claim") this.#heldUntil = 0;
     this.#socket?.send(JSON.stringify({ type }));
+    if (type === "claim") {
+      this.#heldUntil = 0;
+      this.#probe ??= setTimeout(() => this.#open(), PROBE_MS); // a connection that does not answer is none
+    }
     return true;
   }
 
@@ -226,7 +229,7 @@ export class CapacityClient {
     this.#drop();
     clearInterval(this.#ticks);
     this.#ticks = undefined;
-    removeEventListener("online", this.#wake);
+    removeEventListener("online", this.#online);
     removeEventListener("offline", this.#offline);
     removeEventListener("pageshow", this.#wake);
     document.removeEventListener("visibilitychange", this.#wake);
@@ -234,6 +237,7 @@ export class CapacityClient {
 
   async #open() {
     this.#drop();
+    this.#openedAt = 0;
     const opening = this.#opening;
     const last = this.#last;
     this.#emit("connection", last === null ? { state: "connecting" } : { state: "reconnecting", ...last, delay_ms: 0 });
@@ -256,7 +260,6 @@ export class CapacityClient {
       return;
     }
     this.#socket = socket;
-    this.#openedAt = 0;
     // Each listener checks that it still speaks for the present socket: a dropped one must not be heard any more.
     socket.onopen = () => {
       if (socket !== this.#socket) return;
@@ -313,15 +316,18 @@ export class CapacityClient {
 
   #offline = () => this.#emit("connection", { state: "reconnecting", reason: "offline" });
 
-  /** The network is back, or the page is looked at again: no reason to wait out a delay, nor to trust the connection. */
+  /** The page is looked at again: no reason to wait out a delay, nor to trust the connection. */
   #wake = () => {
-    if (document.visibilityState !== "visible" || !navigator.onLine) return;
+    if (document.visibilityState === "visible") this.#online();
+  };
+
+  #online = () => {
+    if (!navigator.onLine) return;
     this.#tick();
     if (this.#socket === null) {
       if (this.#timer !== undefined) this.#open(); // else it gets its token
     } else if (this.connected && this.#probe === undefined && this.claims?.role === "attendee" && Date.now() >= this.#heldUntil) {
       this.send("claim"); // always answered, whatever the answer
-      this.#probe = setTimeout(() => this.#open(), PROBE_MS);
     } else if (this.latest("connection")?.reason === "offline") this.#open();
   };
 

@@ -25,12 +25,15 @@
 const ANSWER_MS = 15_000;
 const PAGES_MAX = 20;
 
-/** What the desk did not do: `code` is that of the problem, or `unreachable` where nobody knows. */
+const REFUSALS = [400, 402, 403, 404, 409, 422]; // the desk has decided, and did nothing
+
+/** What the desk did not do: `code` is that of the problem, or `unreachable` where nobody knows; `refused`: it decided so. */
 export class DeskError extends Error {
-  /** @param {string} code @param {string} detail */
-  constructor(code, detail) {
+  /** @param {string} code @param {string} [detail] @param {number} [status] */
+  constructor(code, detail = "", status = 0) {
     super(detail);
     this.code = code;
+    this.refused = REFUSALS.includes(status);
   }
 }
 
@@ -122,11 +125,14 @@ export class Desk {
     }
   }
 
-  /** @param {string} method @param {string | null} path @param {object} [body] @param {Record<string, string>} [headers] */
-  async #fetch(method, path, body, headers = {}) {
+  /**
+   * @param {string} method @param {string | null} path @param {object} [body] @param {Record<string, string>} [headers]
+   * @returns {Promise<Response>}
+   */
+  async #fetch(method, path, body, headers = {}, renew = false) {
     let answer, problem;
     try {
-      const token = await this.#at.client.token();
+      const token = await this.#at.client.token(renew);
       const account = encodeURIComponent(this.#at.client.claims?.account ?? "");
       answer = await fetch(new URL(path === null ? "v1/plans" : `v1/accounts/${account}${path}`, this.#at.server), {
         method,
@@ -139,8 +145,10 @@ export class Desk {
     } catch {
       throw new DeskError("unreachable", "The service cannot be reached.");
     }
+    // This device's clock may be wrong, and the token expired: once, a fresh one is tried.
+    if (answer.status === 401 && this.#at.client.renewable && !renew) return this.#fetch(method, path, body, headers, true);
     // Where there is no desk (CAPACITY_DESK=off), nothing is at its addresses.
-    if (!answer.ok) throw new DeskError(problem.code === "not_found" ? "account_not_managed" : (problem.code ?? "unreachable"), problem.detail ?? "");
+    if (!answer.ok) throw new DeskError(problem.code === "not_found" ? "account_not_managed" : (problem.code ?? "unreachable"), problem.detail, answer.status);
     return answer;
   }
 }

@@ -67,6 +67,15 @@ export async function handOver(client, url) {
   }
 }
 
+/** The page stays: nothing is handed over. */
+export function keep() {
+  try {
+    sessionStorage.removeItem(HANDED_OVER);
+  } catch {
+    // No storage here: nothing was left.
+  }
+}
+
 /**
  * A node. Properties that begin with `on` are listeners; the others are attributes, of which true is an empty one and
  * false, null and undefined are none.
@@ -126,11 +135,14 @@ export class CapacityElement extends HTMLElement {
   static css = "";
   /** Whose token it needs. @type {"host" | "attendee"} */
   static role = "host";
+  static observedAttributes = ["token-url", "token", "server", "lang", "hide-position"];
   /** Whether it needs the connection, or only the token. */
   static live = true;
 
   /** @type {CapacityClient | null} */
   #client = null;
+  /** @type {CapacityClient | null} */
+  #last = null;
   /** @type {(() => void)[]} */
   #ends = [];
   #drawing = false;
@@ -152,6 +164,21 @@ export class CapacityElement extends HTMLElement {
   connectedCallback() {
     this.attach();
     this.language();
+  }
+
+  /**
+   * An attribute that comes, or changes, while the element is on the page.
+   * @param {string} name @param {string | null} old @param {string | null} value
+   */
+  attributeChangedCallback(name, old, value) {
+    if (!this.isConnected || old === value || this.#client === null) return;
+    if (name === "lang") this.language();
+    else if (name === "hide-position") this.update();
+    else {
+      this.disconnectedCallback();
+      this.attach();
+      this.update();
+    }
   }
 
   disconnectedCallback() {
@@ -196,6 +223,8 @@ export class CapacityElement extends HTMLElement {
     leases.set(name, lease);
     lease.users += 1;
     this.#client = lease.client;
+    if (this.#last !== null && this.#last !== lease.client) this.reset(); // what it knew was another connection's
+    this.#last = lease.client;
     this.listen(lease.client);
     if (!live || lease.live || (url === null && lease.client.claims?.role !== role)) return;
     lease.live = true;
@@ -213,6 +242,9 @@ export class CapacityElement extends HTMLElement {
   get hasToken() {
     return this.client.renewable || this.client.claims !== null;
   }
+
+  /** Forgets what it was told; each element's own. */
+  reset() {}
 
   /** Subscribes; each element's own. @param {CapacityClient} _client */
   listen(_client) {}
@@ -262,7 +294,7 @@ export class CapacityElement extends HTMLElement {
       this.#drawing = false;
       if (this.t === null || !this.isConnected) return;
       const focused = this.root.activeElement;
-      this.#body.lang = this.t.language;
+      this.#body.lang = this.#live.lang = this.t.language;
       patch(this.#body, /** @type {Node[]} */ (this.draw(this.t).filter(Boolean)));
       this.drawn();
       this.toggleAttribute("ready", true);

@@ -30,6 +30,10 @@ export class Gauge extends CapacityElement {
   /** @type {import("./types.js").Occupancy | null} */
   #room = null;
 
+  reset() {
+    this.#room = null;
+  }
+
   /** @param {import("./client.js").CapacityClient} _client */
   listen(_client) {
     this.hear("occupancy", (room) => {

@@ -22,13 +22,14 @@ export class HostBanner extends CapacityElement {
 :host([overlay]) .banner { pointer-events: auto; box-shadow: 0 0.5em 2em rgb(8 12 20 / 30%); }
 :host([overlay]) [data-level="calm"], :host([overlay]) .ghost { display: none; }
 .banner {
+  --_edge: initial;
   display: grid; gap: 0.75em; align-content: space-between; padding: clamp(0.875em, 3cqi, 1.25em);
-  border: 1px solid var(--_line); border-inline-start: 0.375em solid var(--edge, var(--_line)); border-radius: var(--_radius);
-  background: color-mix(in srgb, var(--edge, transparent) 10%, var(--_surface));
+  border: 1px solid var(--_line); border-inline-start: 0.375em solid var(--_edge, var(--_line)); border-radius: var(--_radius);
+  background: color-mix(in srgb, var(--_edge, transparent) 10%, var(--_surface));
 }
-.banner[data-level="near_full"] { --edge: var(--_warn); }
-.banner[data-level="full"] { --edge: var(--_bad); }
-.banner[data-level="good"] { --edge: var(--_good); }
+.banner[data-level="near_full"] { --_edge: var(--_warn); }
+.banner[data-level="full"] { --_edge: var(--_bad); }
+.banner[data-level="good"] { --_edge: var(--_good); }
 .title { font-size: 1.25em; font-weight: 650; line-height: 1.3; }
 .asks:empty { display: none; }
 @container (min-width: 44em) { .banner { grid-template: 1fr / 1fr auto; align-items: start; } .actions { align-self: center; } }
@@ -50,6 +51,15 @@ export class HostBanner extends CapacityElement {
   #hidden = "";
   #told = "";
   #said = "";
+  #warnedAt = 0;
+  #lost = false; // the connection, at the moment
+  #failed = false; // to load the purchase
+
+  reset() {
+    this.#room = this.#warning = this.#change = this.#stop = null;
+    this.#fresh = this.#asked = false;
+    this.#asks = this.#hidden = this.#told = this.#said = "";
+  }
 
   /** @param {import("./client.js").CapacityClient} client */
   listen(client) {
@@ -61,6 +71,7 @@ export class HostBanner extends CapacityElement {
     this.hear("near_full", (warning) => {
       if (!own(warning.room)) return;
       this.#warning = warning;
+      this.#warnedAt = performance.now();
       if (!this.#fresh) this.#change = null;
       if (this.#told !== warning.level) this.tell("near-full", warning);
       this.#told = warning.level;
@@ -81,7 +92,9 @@ export class HostBanner extends CapacityElement {
       this.#stop = "ended";
       this.update();
     });
+    this.every(() => this.#warning?.full_in_seconds && this.update(), 10_000);
     this.hear("connection", ({ state, stop }) => {
+      this.#lost = state === "reconnecting";
       // What stands is told again on connecting.
       if (state === "connected" && client.latest("near_full") === undefined) this.#warning = null;
       if (stop !== undefined && this.#stop !== "ended") this.#stop = stop;
@@ -133,8 +146,20 @@ export class HostBanner extends CapacityElement {
   async upgrade(plan = this.#warning?.upgrade?.plan) {
     const url = new URL(this.#warning?.upgrade?.url ?? ACCOUNT_PATH, this.server);
     if (!this.tell("upgrade", { plan, url: url.href })) return;
-    if (url.pathname === ACCOUNT_PATH && url.origin === new URL(this.server).origin) (await import("./plan-dialog.js")).PlanDialog.of(this).open("upgrade", plan);
+    if (url.pathname === ACCOUNT_PATH && url.origin === new URL(this.server).origin) await this.#sell(plan);
     else if (/^https?:$/.test(url.protocol)) open(url, "_blank", "noopener,noreferrer");
+  }
+
+  /** @param {string} [plan] */
+  async #sell(plan) {
+    try {
+      const { PlanDialog } = await import("./plan-dialog.js");
+      this.#failed = false;
+      PlanDialog.of(this).open("upgrade", plan);
+    } catch {
+      this.#failed = true; // the network did; the next press tries again
+    }
+    this.update();
   }
 
   #ask() {
@@ -152,6 +177,7 @@ export class HostBanner extends CapacityElement {
     const hidden = this.hasAttribute("overlay") && this.#hidden === event;
     const offer = this.#stop === null && !this.#fresh ? this.#warning?.upgrade : null;
     const asks = this.#asks === "" || !this.#mayBuy ? "" : t.say("asks_here", { name: this.#asks });
+    const line = this.#failed ? t.say("problem_unreachable") : this.#lost && this.#stop === null ? t.say("connection_lost") : asks;
     return [
       h(
         "div",
@@ -166,7 +192,7 @@ export class HostBanner extends CapacityElement {
             { "data-key": says.title },
             h("p", { class: "title", part: "title", tabindex: "-1" }, says.title),
             h("p", { part: "text" }, says.text),
-            h("p", { class: "asks", part: "asks" }, asks),
+            h("p", { class: "asks", part: "asks" }, line),
           ),
           h(
             "p",
@@ -214,7 +240,8 @@ export class HostBanner extends CapacityElement {
   #warns(t, { level, upgrade, full_in_seconds }, room) {
     const waiting = room.waiting > 0 ? t.say("people_wait", { n: room.waiting }) : t.say("nobody_waits_yet");
     const title = level === "full" ? t.say("full_title", { waiting }) : t.say("near_full_title", { n: room.free });
-    const soon = level === "full" || full_in_seconds === null ? "" : t.say("full_in", { duration: t.duration(full_in_seconds) });
+    const left = (full_in_seconds ?? 0) - (performance.now() - this.#warnedAt) / 1_000; // none once its time has passed
+    const soon = level === "full" || left <= 0 ? "" : t.say("full_in", { duration: t.duration(left) });
     let offer = "";
     if (upgrade !== null) {
       const values = { plan: upgrade.name, n: upgrade.seats };

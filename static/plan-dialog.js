@@ -60,6 +60,8 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
   #quote = null;
   /** @type {import("./desk.js").Purchase | null} */
   #purchase = null;
+  /** @type {string | null} where the payment is confirmed */
+  #waitsAt = null;
   #method = "good"; // of the test card
   #key = "";
   #trouble = ""; // the code of what was refused last
@@ -90,7 +92,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     return this.owner?.source ?? this;
   }
 
-  /** @param {Purpose} purpose @param {string} [plan] the one that is chosen at first */
+  /** @param {Purpose} purpose @param {string} [plan] the one that is chosen at first @returns {Promise<void>} */
   async open(purpose, plan) {
     const asked = ++this.#asked;
     this.#purpose = purpose;
@@ -105,7 +107,8 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
       if (asked !== this.#asked) return;
       this.#payments = payments;
       this.#account = account;
-      if (account.managed_by !== "desk") throw new DeskError("account_not_managed", "");
+      if (account.managed_by !== "desk") throw new DeskError("account_not_managed");
+      if (account.payment !== null) return this.#waitFor(account.payment);
       this.#plans = choices(plans, account, purpose);
       this.#step = "choose";
       const first = this.#plans.find(({ id }) => id === plan) ?? this.#plans[0];
@@ -132,8 +135,10 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
 
   drawn() {
     const dialog = /** @type {HTMLDialogElement} */ (this.root.querySelector("dialog"));
-    if (this.#open && !dialog.open) dialog.showModal();
-    else if (!this.#open && dialog.open) dialog.close();
+    if (this.#open && !dialog.matches(":modal")) {
+      dialog.removeAttribute("open"); // moved with its owner it is open, and no dialog any more
+      dialog.showModal();
+    } else if (!this.#open && dialog.open) dialog.close();
   }
 
   /** @param {unknown} error @param {Step} step */
@@ -186,16 +191,17 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
         }
         lost = 0;
         this.#purchase = purchase;
+        this.#waitsAt = purchase.action_url;
         this.#step = purchase.status === "completed" ? "done" : purchase.status === "payment_action_required" ? "confirm" : "buying";
       } catch (error) {
         if (asked !== this.#asked) return this.changed();
         const code = error instanceof DeskError ? error.code : "unreachable";
-        const unsure = UNSURE.includes(code);
+        const unsure = !(error instanceof DeskError && error.refused);
         if (!unsure || ++lost === UNSURE_TRIES) {
           this.#fail(error, unsure ? "unsure" : "choose");
           if (!unsure) this.#key = freshKey();
           if (givenUp && code === "payment_declined") this.#trouble = "given_up";
-          if (code === "quote_stale" || code === "unknown_quote") this.#choose(this.#change); // a fresh quote, to be looked at again
+          if (code === "quote_stale" || code === "unknown_quote") return this.#lookAgain();
         }
       }
       this.#polls += 1;
@@ -206,12 +212,46 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     }
   }
 
+  /** A quote that is not good any more: another payment waits, or there is a fresh price, to be looked at. */
+  async #lookAgain() {
+    const asked = ++this.#asked;
+    this.#quote = null;
+    this.update();
+    const account = await this.#desk.account().catch(() => null);
+    if (asked !== this.#asked) return;
+    if (account?.payment) return this.#waitFor(account.payment);
+    await this.#choose(this.#change);
+  }
+
+  /**
+   * A payment that another dialog, or another host, has left to be confirmed: nothing else can be bought until it is
+   * decided.
+   * @param {{ action_url: string | null }} payment
+   * @returns {Promise<void>}
+   */
+  async #waitFor({ action_url }) {
+    const asked = ++this.#asked;
+    this.#quote = null;
+    this.#waitsAt = action_url;
+    this.#step = "confirm";
+    this.update();
+    while (asked === this.#asked) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      const account = asked === this.#asked ? await this.#desk.account().catch(() => null) : null;
+      if (asked !== this.#asked) return;
+      if (account !== null && account.payment === null) {
+        this.changed();
+        return this.open(this.#purpose, this.#first);
+      }
+    }
+  }
+
   /** Gives the payment up, and asks what became of it: its owner, or the bank, may have been quicker. */
   async #giveUp() {
     const asked = ++this.#asked;
     try {
       await this.#desk.giveUpPayment();
-      if (asked === this.#asked) await this.#buy(true);
+      if (asked === this.#asked) await (this.#quote === null ? this.open(this.#purpose, this.#first) : this.#buy(true));
       else this.changed();
     } catch (error) {
       if (asked === this.#asked) this.#fail(error, "unsure");
@@ -285,7 +325,12 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     const now = account.concurrent_sessions;
     const change = (/** @type {Event} */ event) => {
       const input = /** @type {HTMLInputElement} */ (event.target);
-      if (input.validity.valid && input.value !== "") this.#wish({ concurrent_sessions: Number(input.value) });
+      if (input.validity.valid) this.#wish({ concurrent_sessions: Number(input.value) });
+      else {
+        this.#asked += 1; // the price on the screen is that of another number
+        this.#quote = null;
+        this.update();
+      }
     };
     return h(
       "div",
@@ -295,7 +340,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
         "label",
         { class: "field" },
         t.say("sessions_wanted"),
-        h("input", { type: "number", min: "1", max: "100", step: "1", required: true, value: String(this.#change.concurrent_sessions), onchange: change }),
+        h("input", { type: "number", min: "1", max: "100", step: "1", required: true, value: String(this.#change.concurrent_sessions), oninput: change }),
       ),
       h("p", { class: "quiet" }, t.say("sessions_rule")),
     );
@@ -315,6 +360,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
       h("p", { class: "total" }, h("span", {}, t.say("due_now")), h("span", { part: "due" }, t.price(due_now))),
       lines.length > 1 &&
         h("ul", { class: "lines quiet" }, ...lines.map((line) => h("li", {}, h("span", {}, t.say(`line_${line.kind}`)), h("span", {}, t.price(line))))),
+      this.#purpose === "sessions" && h("p", {}, t.say("sessions_now", { n: quote.concurrent_sessions })),
       difference && h("p", { class: "quiet" }, t.say("difference", { date: from })),
       (kind === "downgrade" || this.#purpose !== "sessions") &&
         h("p", {}, kind === "downgrade" ? t.say("downgrade_when", { date: t.date(quote.effective_at) }) : t.say("upgrade_when", { n: quote.seats })),
@@ -337,7 +383,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
 
   /** @param {import("./texts.js").Texts} t */
   #confirming(t) {
-    const url = this.#purchase?.action_url ? this.#desk.link(this.#purchase.action_url) : null;
+    const url = this.#waitsAt === null ? null : this.#desk.link(this.#waitsAt);
     return [
       h("p", {}, t.say(url === null ? "confirm_elsewhere" : "confirm_text")),
       url !== null && h("p", {}, h("a", { class: "button primary", href: url, target: "_blank", rel: "noopener" }, t.say("confirm_open"))),
@@ -359,8 +405,9 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
 
   /** @param {import("./texts.js").Texts} t */
   #buttons(t) {
-    const button = (/** @type {string} */ text, /** @type {string} */ look, /** @type {() => void} */ onclick, disabled = false) =>
-      h("button", { type: "button", class: look, part: look === "primary" ? "button primary" : "button", disabled, onclick }, text);
+    // A button that buys something else is another button: a press that began on the one does not end on the other.
+    const button = (/** @type {string} */ text, /** @type {string} */ look, /** @type {() => void} */ onclick, disabled = false, key = "") =>
+      h("button", { type: "button", class: look, part: look === "primary" ? "button primary" : "button", disabled, "data-key": key, onclick }, text);
     const close = (/** @type {string} */ key) => button(t.say(key), key === "back" ? "primary" : "", () => this.close());
     const quote = this.#quote;
     const due = quote === null ? "" : t.price(quote.due_now);
@@ -368,7 +415,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
     const again = quote === null && UNSURE.includes(this.#trouble);
     const buttons = {
       loading: () => [close("close"), this.#trouble === "unreachable" && button(t.say("try_again"), "primary", () => this.open(this.#purpose, this.#first))],
-      choose: () => [close("cancel"), again ? button(t.say("try_again"), "primary", () => this.#wish(this.#change)) : button(buy, "primary", () => this.#buy(), quote === null)],
+      choose: () => [close("cancel"), again ? button(t.say("try_again"), "primary", () => this.#wish(this.#change)) : button(buy, "primary", () => this.#buy(), quote === null, quote?.id)],
       buying: () => [],
       confirm: () => [button(t.say("give_up"), "", () => this.#giveUp())],
       unsure: () => [close("close"), button(t.say("try_again"), "primary", () => this.#buy())],

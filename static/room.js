@@ -28,16 +28,35 @@ export class Room extends CapacityElement {
   #connection = { state: "connecting" };
   /** The level and limit that were told last: a reconnected page is told again what it knows. */
   #told = "";
+  /** @type {"open" | "end" | null} what is said once more on the next connection, whose token is fresh */
+  #again = null;
+  /** @type {"open" | "end" | null} what was said last */
+  #said = null;
+
+  reset() {
+    this.#state = this.#refusal = this.#again = null;
+    this.#news = [];
+    this.#told = "";
+  }
 
   /** @param {import("./client.js").CapacityClient} client */
   listen(client) {
     this.hear("error", ({ code, message }) => {
-      this.#refusal = { key: code === "concurrent_sessions_reached" ? code : "refused", values: { message } };
+      if (code === "token_expired" && client.renewable && this.#said !== null) {
+        this.#again = this.#said;
+        this.#said = null;
+        client.connect();
+        return;
+      }
+      if (code === "token_expired") this.#refusal = { key: "host_token_text", values: {} };
+      else this.#refusal = { key: code === "concurrent_sessions_reached" ? code : "refused", values: { message } };
       this.update();
     });
     this.hear("occupancy", ({ state }) => {
       if (state === "open") this.#refusal = null;
       this.#state = state;
+      if (this.#again !== null) client.send(this.#again);
+      this.#again = null;
       this.update();
     });
     this.hear("seat_limit", ({ seat_limit, previous }) => {
@@ -75,12 +94,15 @@ export class Room extends CapacityElement {
   /** @param {string} key @param {Record<string, string | number>} [values] */
   #add(key, values = {}) {
     this.#news = [{ at: Date.now(), key, values }, ...this.#news].slice(0, NEWS_MAX);
-    if (this.t !== null) this.announce(this.t.say(key, values));
+    // A banner on the page says these aloud.
+    const twice = /^(limit|news_(near|full))/.test(key) && document.querySelector("capacity-host-banner") !== null;
+    if (this.t !== null && !twice) this.announce(this.t.say(key, values));
     this.update();
   }
 
   /** @param {"open" | "end"} type */
   #say(type) {
+    this.#said = type;
     this.#refusal = this.client.send(type) ? null : { key: "no_connection", values: {} };
     this.update();
   }

@@ -61,6 +61,7 @@ h1:focus { outline: none; }
 .line[data-state="connected"]::before { background: var(--_good); }
 .line[data-state="reconnecting"]::before { background: var(--_warn); }
 dialog {
+  pointer-events: auto;
   inline-size: min(34em, calc(100vw - 1.5em)); max-block-size: calc(100dvh - 0.75em - max(0.75em, 8dvh)); overflow: auto;
   margin-block-start: max(0.75em, 8dvh); /* what comes into it later makes it longer, and moves nothing */
   padding: clamp(1em, 4vw, 1.75em); border: 1px solid var(--_line); border-radius: var(--_radius);

@@ -30,7 +30,7 @@ const MINOR_DIGITS = [
 export function languageFor(...wanted) {
   for (const tag of [...wanted, ...navigator.languages]) {
     const language = tag?.split("-")[0].toLowerCase();
-    if (language && language in LANGUAGES) return /** @type {keyof typeof LANGUAGES} */ (language);
+    if (language && Object.hasOwn(LANGUAGES, language)) return /** @type {keyof typeof LANGUAGES} */ (language);
   }
   return "en";
 }
@@ -55,8 +55,8 @@ export class Texts {
   static async load(language, sets, attempt = 0) {
     try {
       // A module that failed to load is not asked for again under the same address.
-      const again = attempt === 0 ? "" : `?${attempt}`;
-      const modules = await Promise.all(sets.map((set) => import(`./texts/${language}/${set}.js${again}`)));
+      const load = (/** @type {SetName} */ set) => (attempt === 0 ? import(`./texts/${language}/${set}.js`) : import(`./texts/${language}/${set}.js?${attempt}`));
+      const modules = await Promise.all(sets.map(load));
       return new Texts(language, Object.assign({}, ...modules.map((module) => module.default)));
     } catch {
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));

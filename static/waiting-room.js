@@ -7,7 +7,7 @@
  */
 
 import { expiresWithin } from "./client.js";
-import { CapacityElement, connectionLine, h, handOver } from "./element.js";
+import { CapacityElement, connectionLine, h, handOver, keep } from "./element.js";
 
 const PROBE_MS = 3_000; // how long the server may take to show that a reload would find the page
 const UNAVAILABLE_SECONDS = 10;
@@ -17,13 +17,13 @@ const NEAR_POSITIONS = 3; // from here on each place is announced
 /** What can be done once the connection stopped for good. @type {Readonly<Record<string, string>>} */
 const AGAIN = Object.freeze({ left: "join_again", replaced: "use_this_page", bug: "try_again" });
 
+const STANDS = /** @type {const} */ (["seated", "waiting", "refresh"]);
 const STEPS = /** @type {const} */ (["waiting", "held", "seated"]);
 
 /** @typedef {"connecting" | "waiting" | "held" | "seated" | "admitted" | "stopped"} State */
 
 export class WaitingRoom extends CapacityElement {
   static role = /** @type {const} */ ("attendee");
-  static observedAttributes = ["hide-position"];
   static texts = /** @type {const} */ (["common", "waiting"]);
   static css = `
 .card { min-block-size: 24em; grid-template-rows: auto 1fr auto; }
@@ -54,7 +54,10 @@ export class WaitingRoom extends CapacityElement {
   #seatLimit = 0;
   /** @type {number | null} when it takes the held seat; null: the page does it itself */
   #takeAt = null;
+  #toldAt = 0; // the place, with its estimate
   #unavailable = false; // was told
+  #asking = false; // a connection that is there, whether it can be used
+  #joined = true; // nothing was told on this connection yet
   #first = true;
   #heading = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -71,14 +74,18 @@ export class WaitingRoom extends CapacityElement {
   listen(client) {
     this.hear("error", ({ code }) => {
       if (code === "unavailable") this.#disturbed({ state: "reconnecting", reason: code });
+      else this.#clear(); // whatever else it refuses, it answers
     });
     this.hear("seated", (seated) => {
       this.#seatLimit = seated.seat_limit;
-      this.#reached("seated");
-      this.tell("seated", seated);
+      const news = this.#reached("seated") || this.#joined;
+      this.#joined = false;
+      if (news) this.tell("seated", seated);
     });
     this.hear("waiting", (waiting) => {
       this.#place = waiting;
+      this.#joined = false;
+      this.#toldAt = performance.now();
       if (this.#state === "admitted") this.#clear();
       else this.#reached("waiting");
       this.tell("waiting", waiting);
@@ -93,17 +100,22 @@ export class WaitingRoom extends CapacityElement {
     this.hear("connection", (connection) => {
       if (connection.stop !== undefined) this.#stopped(connection.stop);
       else if (connection.state !== "connected") this.#disturbed(connection);
+      else if (STANDS.some((type) => client.latest(type) !== undefined)) this.#clear(); // it was there all the time
+      else this.#joined = true;
       this.#connection = connection;
       this.update();
     });
     this.#show(this.#state);
     this.every(() => this.#state === "held" && this.update(), 250);
+    this.every(() => this.#state === "waiting" && this.update(), 10_000);
     if (!this.hasToken) this.#stopped("no_token");
     else if (client.claims?.role === "host") this.#stopped("host");
   }
 
-  attributeChangedCallback() {
-    this.update();
+  reset() {
+    this.#state = "connecting";
+    this.#place = this.#hold = this.#stop = this.#ended = null;
+    this.#connection = { state: "connecting" };
   }
 
   disconnectedCallback() {
@@ -115,7 +127,7 @@ export class WaitingRoom extends CapacityElement {
     clearTimeout(this.#reload);
     clearTimeout(this.#patience);
     this.#patience = undefined;
-    this.#unavailable = false;
+    this.#unavailable = this.#asking = false;
     this.#connection = { state: "connected" };
     this.update();
   }
@@ -135,6 +147,7 @@ export class WaitingRoom extends CapacityElement {
     this.#stop = null;
     const news = this.#show(state);
     if (this.t !== null) this.#announce(news);
+    return news;
   }
 
   /** @param {boolean} news */
@@ -155,13 +168,22 @@ export class WaitingRoom extends CapacityElement {
     this.update();
     if (this.#unavailable || this.#patience !== undefined || this.#state === "stopped") return;
     const seconds = Number(this.getAttribute("unavailable-after") ?? UNAVAILABLE_SECONDS);
-    this.#patience = setTimeout(() => {
-      this.#patience = undefined;
-      this.#unavailable = true;
-      const admit = this.getAttribute("on-unavailable") === "admit" && this.#state !== "seated";
-      if (this.tell("unavailable", { admit }) && admit) this.#show("admitted");
-      this.update();
-    }, seconds * 1_000);
+    this.#patience = setTimeout(() => this.#ask(), seconds * 1_000);
+  }
+
+  /** It has lasted. A connection that is there is asked first: once the store is back nobody is told anything new. */
+  #ask() {
+    const asked = this.#state !== "held" && this.client.send("claim");
+    this.#patience = setTimeout(() => (asked && this.client.connected ? this.#ask() : undefined), PROBE_MS);
+    if (asked && !this.#asking) {
+      this.#asking = true;
+      return;
+    }
+    if (this.#unavailable) return;
+    this.#unavailable = true;
+    const admit = this.getAttribute("on-unavailable") === "admit" && this.#state !== "seated";
+    if (this.tell("unavailable", { admit }) && admit) this.#show("admitted");
+    this.update();
   }
 
   /** @param {import("./types.js").Refresh} refresh */
@@ -183,8 +205,15 @@ export class WaitingRoom extends CapacityElement {
    */
   async #take(inPlace = false) {
     clearTimeout(this.#reload);
-    if (!inPlace && !this.hasAttribute("claim") && (await this.#canReload())) location.reload();
-    else this.client.send("claim"); // without a connection the next one takes it
+    const hold = this.#hold;
+    const reload = !inPlace && !this.hasAttribute("claim") && (await this.#canReload());
+    const still = this.isConnected && hold === this.#hold && this.#state !== "stopped";
+    if (reload && still) {
+      location.reload();
+      return;
+    }
+    keep();
+    if (still) this.client.send("claim"); // without a connection the next one takes it
   }
 
   async #canReload() {
@@ -217,7 +246,12 @@ export class WaitingRoom extends CapacityElement {
 
   /** Gives the seat or place up. Without a connection nobody can be told, and it goes back when its time is over. */
   leave() {
-    if (this.client.send("leave")) return;
+    // A connection that does not answer is none.
+    if (this.client.send("leave")) setTimeout(() => this.#state !== "stopped" && this.isConnected && this.#left(), PROBE_MS);
+    else this.#left();
+  }
+
+  #left() {
     this.client.disconnect();
     this.#stopped("left");
   }
@@ -282,6 +316,7 @@ export class WaitingRoom extends CapacityElement {
   /** @param {import("./texts.js").Texts} t @param {boolean} hidden */
   #waiting(t, hidden) {
     const { reason, waiting, eta_seconds } = /** @type {import("./types.js").Waiting} */ (this.#place);
+    const eta = (eta_seconds ?? 0) - (performance.now() - this.#toldAt) / 1_000; // none once its time has passed
     return [
       h("p", { class: "lead", part: "reason" }, t.say(`waiting_${reason}`)),
       !hidden &&
@@ -291,7 +326,7 @@ export class WaitingRoom extends CapacityElement {
           h("strong", { part: "position" }, this.#placeText(t)),
           h("span", { class: "quiet", part: "waiting" }, waiting > 1 ? t.say("in_line", { n: waiting }) : ""),
         ),
-      h("p", { class: "quiet tall", part: "eta" }, eta_seconds === null ? "" : t.say("eta", { duration: t.duration(eta_seconds) })),
+      h("p", { class: "quiet tall", part: "eta" }, eta > 0 ? t.say("eta", { duration: t.duration(eta) }) : ""),
       this.#steps(t),
       h("p", {}, `${t.say(this.hasAttribute("claim") ? "claim_next" : `next_${reason}`)} ${t.say("waiting_keep")}`),
       h("slot", { name: "waiting-info" }),
