@@ -172,25 +172,6 @@ def test_codes_that_say_stop(pages: Pages, room: Room, code: int, heading: str) 
     assert len(connections) == 1
 
 
-@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013, 4429])
-def test_codes_that_say_come_back(pages: Pages, room: Room, code: int) -> None:
-    page = pages.blank()
-    page.add_init_script("Math.random = () => 0.01")  # how long the delays are is another test
-    connections: list[WebSocketRoute] = []
-
-    def serve(route: WebSocketRoute) -> None:
-        connections.append(route)
-        if len(connections) <= 3:
-            route.close(code=code, reason="tested")
-        else:
-            route.send('{"type":"seated","room":"main","participant":"attendee","seat_limit":2,"occupied":1}')
-
-    page.route_web_socket(re.compile("/v1/ws$"), serve)
-    page.goto(room.join_address("attendee"))
-    expect_heading(page, SEATED)
-    assert len(connections) == 4
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_of_the_server_costs_nobody_anything(
     pages: Pages, service: Service, room: Room, number: signal.Signals
