@@ -113,6 +113,7 @@ export class CapacityClient {
   #random;
   #token = "";
   #refused = false; // the last token was
+  #unusable = false; // the server has said that its store is away, and nothing since
   #events = new EventTarget();
   /** @type {Map<string, any>} */
   #latest = new Map();
@@ -219,7 +220,8 @@ export class CapacityClient {
     this.#socket?.send(JSON.stringify({ type }));
     if (type === "claim") {
       this.#heldUntil = 0;
-      this.#probe ??= setTimeout(() => this.#open(), PROBE_MS); // a connection that does not answer is none
+      // A connection that does not answer is none; unless its store is away, then the answer comes when that is back.
+      if (!this.#unusable) this.#probe ??= setTimeout(() => this.#open(), PROBE_MS);
     }
     return true;
   }
@@ -238,6 +240,7 @@ export class CapacityClient {
   async #open() {
     this.#drop();
     this.#openedAt = 0;
+    this.#unusable = false;
     const opening = this.#opening;
     const last = this.#last;
     this.#emit("connection", last === null ? { state: "connecting" } : { state: "reconnecting", ...last, delay_ms: 0 });
@@ -273,6 +276,7 @@ export class CapacityClient {
       this.#lives();
       const message = decode(event.data);
       if (message === null) return;
+      this.#unusable = message.code === "unavailable";
       if (STANDS.includes(message.type)) this.#heldUntil = message.type === "refresh" ? Date.now() + message.hold_seconds * 1_000 : 0;
       this.#emit(message.type, message);
     };
@@ -327,6 +331,8 @@ export class CapacityClient {
     if (this.#socket === null) {
       if (this.#timer !== undefined) this.#open(); // else it gets its token
     } else if (this.connected && this.#probe === undefined && this.claims?.role === "attendee" && Date.now() >= this.#heldUntil) {
+      if (this.#unusable) return;
+
       this.send("claim"); // always answered, whatever the answer
     } else if (this.latest("connection")?.reason === "offline") this.#open();
   };

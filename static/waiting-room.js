@@ -56,7 +56,6 @@ export class WaitingRoom extends CapacityElement {
   #takeAt = null;
   #toldAt = 0; // the place, with its estimate
   #unavailable = false; // was told
-  #asking = false; // a connection that is there, whether it can be used
   #joined = true; // nothing was told on this connection yet
   #first = true;
   #heading = "";
@@ -74,7 +73,7 @@ export class WaitingRoom extends CapacityElement {
   listen(client) {
     this.hear("error", ({ code }) => {
       if (code === "unavailable") this.#disturbed({ state: "reconnecting", reason: code });
-      else this.#clear(); // whatever else it refuses, it answers
+      else this.#calm(); // whatever else it refuses, it answers
     });
     this.hear("seated", (seated) => {
       this.#seatLimit = seated.seat_limit;
@@ -100,7 +99,7 @@ export class WaitingRoom extends CapacityElement {
     this.hear("connection", (connection) => {
       if (connection.stop !== undefined) this.#stopped(connection.stop);
       else if (connection.state !== "connected") this.#disturbed(connection);
-      else if (STANDS.some((type) => client.latest(type) !== undefined)) this.#clear(); // it was there all the time
+      else if (STANDS.some((type) => client.latest(type) !== undefined)) this.#calm(); // it was there all the time
       else this.#joined = true;
       this.#connection = connection;
       this.update();
@@ -125,9 +124,14 @@ export class WaitingRoom extends CapacityElement {
 
   #clear() {
     clearTimeout(this.#reload);
+    this.#calm();
+  }
+
+  /** The service can be used. */
+  #calm() {
     clearTimeout(this.#patience);
     this.#patience = undefined;
-    this.#unavailable = this.#asking = false;
+    this.#unavailable = false;
     this.#connection = { state: "connected" };
     this.update();
   }
@@ -171,15 +175,16 @@ export class WaitingRoom extends CapacityElement {
     this.#patience = setTimeout(() => this.#ask(), seconds * 1_000);
   }
 
-  /** It has lasted. A connection that is there is asked first: once the store is back nobody is told anything new. */
+  /**
+   * It has lasted. A connection that is there is asked first: when a store comes back, the server tells nobody who stands
+   * as before. An answer, now or then, ends the disturbance.
+   */
   #ask() {
     const asked = this.#state !== "held" && this.client.send("claim");
-    this.#patience = setTimeout(() => (asked && this.client.connected ? this.#ask() : undefined), PROBE_MS);
-    if (asked && !this.#asking) {
-      this.#asking = true;
-      return;
-    }
-    if (this.#unavailable) return;
+    this.#patience = setTimeout(() => this.#giveUp(), asked ? PROBE_MS : 0);
+  }
+
+  #giveUp() {
     this.#unavailable = true;
     const admit = this.getAttribute("on-unavailable") === "admit" && this.#state !== "seated";
     if (this.tell("unavailable", { admit }) && admit) this.#show("admitted");

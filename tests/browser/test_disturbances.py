@@ -23,7 +23,7 @@ ADMIT = """addEventListener("DOMContentLoaded", () => {
 
 
 class Line:
-    """A server with one person in its line, which answers what the page asks as long as it is `well`."""
+    """A server with one person in its line. It answers what the page asks while its store is `well`, and else later."""
 
     def __init__(self, pages: Pages, service: Service) -> None:
         self.well = True
@@ -44,7 +44,8 @@ class Line:
 
     def _answer(self, route: WebSocketRoute) -> None:
         self.asked += 1
-        route.send(json.dumps(NOTHING_HELD if self.well else UNAVAILABLE))
+        if self.well:
+            route.send(json.dumps(NOTHING_HELD))
 
     def expect(self, state: str) -> None:
         expect(self.page.locator("capacity-waiting-room")).to_have_attribute("state", state)
@@ -75,6 +76,23 @@ def test_a_store_that_stays_away_lets_in_who_may(pages: Pages, service: Service)
     line.expect("waiting")
     line.page.clock.run_for(6_000)
     line.expect("admitted")
+    line.page.clock.run_for(300_000)
+    assert len(line.sockets) == 1, "the connection is what keeps the place, and was given up"
+    # The store is back, and what was asked is answered: all is well, and nobody who is in is put out.
+    line.sockets[0].send(json.dumps(NOTHING_HELD))
+    line.expect_connection("connected")
+    line.expect("admitted")
+    assert line.asked == 1
+
+
+def test_a_page_that_wakes_while_the_store_is_away_keeps_its_connection(pages: Pages, service: Service) -> None:
+    line = Line(pages, service)
+    line.well = False
+    line.sockets[0].send(json.dumps(UNAVAILABLE))
+    line.expect_connection("reconnecting")
+    line.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    line.page.clock.run_for(8_000)
+    assert (line.asked, len(line.sockets)) == (0, 1)
 
 
 def test_a_network_that_flapped_lets_nobody_in(pages: Pages, service: Service) -> None:
@@ -86,6 +104,18 @@ def test_a_network_that_flapped_lets_nobody_in(pages: Pages, service: Service) -
     line.page.clock.run_for(60_000)
     line.expect("waiting")
     assert len(line.sockets) == 1
+
+
+def test_an_error_does_not_cost_the_held_seat(pages: Pages, service: Service) -> None:
+    line = Line(pages, service)
+    line.page.evaluate("Math.random = () => 0.5")
+    line.sockets[0].send(json.dumps(scenes.refresh(spread_ms=60_000)))
+    line.expect("held")
+    line.sockets[0].send(json.dumps({**NOTHING_HELD, "code": "not_allowed"}))
+    expect(line.page.locator("[part=countdown]")).not_to_have_text("Now")
+    line.page.clock.run_for(31_000)
+    line.expect("waiting")  # what this server says to each new connection
+    assert len(line.sockets) == 2, "the page has reloaded itself, which takes the seat"
 
 
 def test_who_leaves_over_a_dead_connection_has_left(pages: Pages, service: Service) -> None:
