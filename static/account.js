@@ -4,7 +4,7 @@
  * what is scheduled, what is owed, and the invoices. `support-url` is the link beside the downgrade.
  */
 
-import { Desk, DeskError } from "./desk.js";
+import { codeOf, Desk, DeskError, refusal } from "./desk.js";
 import { CapacityElement, h } from "./element.js";
 
 /** @typedef {import("./desk.js").Entry} Entry */
@@ -58,9 +58,13 @@ caption { text-align: start; }
 
   /** @param {import("./plan-dialog.js").Purpose} purpose */
   async #change(purpose) {
-    const dialog = (await import("./plan-dialog.js")).PlanDialog.of(this);
-    dialog.changed = () => this.load();
-    dialog.open(purpose);
+    try {
+      const dialog = (await import("./plan-dialog.js")).PlanDialog.of(this);
+      dialog.changed = () => this.load();
+      dialog.open(purpose);
+    } catch (error) {
+      this.#fail(error); // the network did; the next press tries again
+    }
   }
 
   /** Reads everything anew. */
@@ -86,7 +90,7 @@ caption { text-align: start; }
 
   /** @param {unknown} error */
   #fail(error) {
-    this.#trouble = error instanceof DeskError ? error.code : "unreachable";
+    this.#trouble = codeOf(error);
     this.update();
   }
 
@@ -114,12 +118,6 @@ caption { text-align: start; }
   }
 
   /** @param {import("./texts.js").Texts} t */
-  #problem(t) {
-    const key = `problem_${this.#trouble}`;
-    return this.#trouble !== "" && h("p", { class: "bad", role: "alert", part: "refusal" }, t.say(t.has(key) ? key : "problem", { code: this.#trouble }));
-  }
-
-  /** @param {import("./texts.js").Texts} t */
   #empty(t) {
     const again = h("button", { type: "button", part: "button", onclick: () => this.load() }, t.say("try_again"));
     return h(
@@ -127,7 +125,7 @@ caption { text-align: start; }
       { class: "card", part: "card", "data-key": "empty" },
       h("h1", {}, t.say("billing_details")),
       this.#trouble === "" && h("p", { class: "quiet" }, t.say("loading")),
-      this.#problem(t),
+      refusal(t, this.#trouble),
       ["unreachable", "unavailable"].includes(this.#trouble) && h("p", { class: "actions" }, again),
       this.#trouble === "account_not_managed" && this.#elsewhereLink(t),
     );
@@ -139,7 +137,7 @@ caption { text-align: start; }
       "section",
       { class: "card", part: "card", "data-key": "details", "aria-labelledby": "details" },
       h("h1", { id: "details" }, t.say("billing_details")),
-      this.#problem(t),
+      refusal(t, this.#trouble),
       ...this.#notices(t, account),
       account.managed_by === "desk" ? this.#facts(t, account) : this.#elsewhere(t, account),
     );
@@ -271,7 +269,7 @@ caption { text-align: start; }
 }
 
 /** What was charged, the newest first. @param {Entry[]} ledger @returns {Invoice[]} */
-export function invoicesOf(ledger) {
+function invoicesOf(ledger) {
   /** @type {Map<string, Invoice>} */
   const invoices = new Map();
   for (const { invoice: id, kind, at, ...entry } of ledger) {

@@ -69,8 +69,9 @@ svg { display: block; inline-size: 100%; block-size: 10em; background: var(--_tr
       const now = Date.now();
       if (this.#name === "") this.#samples = stored((this.#name = `capacity-chart ${client.claims?.account} ${room}`));
       const last = this.#samples.at(-1);
-      if (last !== undefined && now - last[0] < STEP_MS && this.#samples.length > 1) this.#samples.pop();
-      this.#samples.push([last !== undefined && now - last[0] < STEP_MS ? last[0] : now, occupied, waiting, seat_limit]);
+      const same = last !== undefined && now - last[0] < STEP_MS;
+      if (same && this.#samples.length > 1) this.#samples.pop();
+      this.#samples.push([same ? last[0] : now, occupied, waiting, seat_limit]);
     });
     this.during(window, "pagehide", () => store(this.#name, this.#samples));
     this.every(() => document.hidden || this.update(), STEP_MS);

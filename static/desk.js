@@ -22,6 +22,8 @@
  *   currency?: string }} Entry
  */
 
+import { h } from "./element.js";
+
 const ANSWER_MS = 15_000;
 const PAGES_MAX = 20;
 
@@ -35,6 +37,18 @@ export class DeskError extends Error {
     this.code = code;
     this.refused = REFUSALS.includes(status);
   }
+}
+
+/** The code of whatever went wrong. @param {unknown} error @returns {string} */
+export function codeOf(error) {
+  return error instanceof DeskError ? error.code : "unreachable";
+}
+
+/** What was refused, in words, or nothing for no code. @param {import("./texts.js").Texts} t @param {string} code */
+export function refusal(t, code) {
+  if (code === "") return null;
+  const key = `problem_${code}`;
+  return h("p", { class: "bad", role: "alert", part: "refusal" }, t.say(t.has(key) ? key : "problem", { code }));
 }
 
 export class Desk {

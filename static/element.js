@@ -103,7 +103,7 @@ const LISTENERS = /** @type {const} */ (["onclick", "onchange", "onclose", "onin
  * @param {Node} target
  * @param {readonly Node[]} wanted
  */
-export function patch(target, wanted) {
+function patch(target, wanted) {
   wanted.forEach((fresh, index) => {
     const old = target.childNodes[index];
     if (old === undefined) target.appendChild(fresh);

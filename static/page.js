@@ -20,7 +20,7 @@ export function element(id) {
 }
 
 /** Another page of ours, in the same language. @param {string} path */
-export function pageOf(path) {
+function pageOf(path) {
   return `${path}${location.search}#${token}`;
 }
 

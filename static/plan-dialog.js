@@ -4,7 +4,7 @@
  * it voids, and then the purchase with all that may become of it. For the banner and for the account page.
  */
 
-import { Desk, DeskError } from "./desk.js";
+import { codeOf, Desk, DeskError, refusal } from "./desk.js";
 import { CapacityElement, h } from "./element.js";
 
 const POLL_MS = 1_500;
@@ -143,7 +143,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
 
   /** @param {unknown} error @param {Step} step */
   #fail(error, step) {
-    this.#trouble = error instanceof DeskError ? error.code : "unreachable";
+    this.#trouble = codeOf(error);
     this.#step = step;
   }
 
@@ -195,7 +195,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
         this.#step = purchase.status === "completed" ? "done" : purchase.status === "payment_action_required" ? "confirm" : "buying";
       } catch (error) {
         if (asked !== this.#asked) return this.changed();
-        const code = error instanceof DeskError ? error.code : "unreachable";
+        const code = codeOf(error);
         const unsure = !(error instanceof DeskError && error.refused);
         if (!unsure || ++lost === UNSURE_TRIES) {
           this.#fail(error, unsure ? "unsure" : "choose");
@@ -263,11 +263,11 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
   draw(t) {
     const step = this.#step;
     const content = {
-      loading: () => [this.#alert(t) ?? h("p", { class: "quiet" }, t.say("loading"))],
+      loading: () => [refusal(t, this.#trouble) ?? h("p", { class: "quiet" }, t.say("loading"))],
       choose: () => this.#choosing(t),
       buying: () => [h("p", { role: "status" }, t.say(this.#polls > 1 ? "processing" : "buying"))],
       confirm: () => this.#confirming(t),
-      unsure: () => [this.#alert(t) ?? h("p", {}), h("p", {}, t.say("unsure"))],
+      unsure: () => [refusal(t, this.#trouble) ?? h("p", {}), h("p", {}, t.say("unsure"))],
       done: () => this.#done(t),
     }[step]();
     return [h(
@@ -277,13 +277,6 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
       h("div", { class: `content ${step}`, "data-key": step }, ...content),
       this.#buttons(t),
     )];
-  }
-
-  /** @param {import("./texts.js").Texts} t */
-  #alert(t) {
-    if (this.#trouble === "") return null;
-    const key = `problem_${this.#trouble}`;
-    return h("p", { class: "bad", role: "alert", part: "refusal" }, t.say(t.has(key) ? key : "problem", { code: this.#trouble }));
   }
 
   /** @param {import("./texts.js").Texts} t */
@@ -422,7 +415,7 @@ select, input[type="number"] { font: inherit; color: inherit; background: var(--
       done: () => [close("back")],
     }[this.#step]();
     // Beside the button that did not do it, and in sight on the smallest screen.
-    return h("div", { class: "actions", "data-key": this.#step }, this.#step === "choose" && this.#alert(t), ...buttons);
+    return h("div", { class: "actions", "data-key": this.#step }, this.#step === "choose" && refusal(t, this.#trouble), ...buttons);
   }
 }
 

@@ -47,9 +47,8 @@ button, .button {
 }
 .primary { background: var(--_accent); border-color: var(--_accent); color: var(--_accent-ink); }
 .danger { color: var(--_bad); border-color: currentColor; }
-.link { min-block-size: 1.5em; padding: 0; border: 0; background: none; color: var(--_accent); text-decoration: underline; }
 button:disabled { opacity: 0.6; cursor: default; }
-@media (hover: hover) { button:not(:disabled, .link):hover, .button:hover { filter: brightness(1.08); border-color: var(--_quiet); } }
+@media (hover: hover) { button:not(:disabled):hover, .button:hover { filter: brightness(1.08); border-color: var(--_quiet); } }
 :focus-visible { outline: 3px solid var(--_accent); outline-offset: 2px; }
 h1:focus { outline: none; }
 .stack { display: grid; }
