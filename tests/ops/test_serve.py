@@ -109,7 +109,7 @@ def test_no_secret_is_in_the_log_or_in_the_arguments_of_a_worker(start: Callable
     program.ready(workers=2)
     pids = [line["pid"] for line in program.listening()]
     shown = subprocess.run(
-        ["ps", "-o", "args=", "-p", ",".join(map(str, pids))], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-o", "args=", "-p", ",".join(map(str, pids))], capture_output=True, text=True, check=True
     )
     assert "listening-fd" in shown.stdout and "another secret" not in shown.stdout
     assert program.end(signal.SIGTERM)[0] == 0
