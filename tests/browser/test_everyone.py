@@ -152,13 +152,15 @@ class Loaded(Stage):
     def page(self) -> Page:
         made = super().page()
         self.answers: list[Response] = []
-        made.on("response", self.answers.append)
+        made.on("response", lambda answer: self.answers.append(answer))  # of a built-in it wants an attribute
         return made
 
     @property
     def sizes(self) -> dict[str, int]:
         """Bytes by address. Bodies are asked for here: a handler that asks would still be busy when the scene is over."""
-        return {url: len(answer.body()) for answer in self.answers if "/v1/" not in (url := answer.url.partition("?")[0])}
+        return {
+            url: len(answer.body()) for answer in self.answers if "/v1/" not in (url := answer.url.partition("?")[0])
+        }
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
