@@ -75,6 +75,7 @@ def build(settings: Settings, *, tax: Tax | None = None) -> Application:
         rules_of(settings),
         settings.lease_seconds,
         offer_of(pricing, url=settings.upgrade_url or ACCOUNT_PAGE),
+        audit=settings.audit == "on",
     )
     metrics = Metrics()
     http = routes(

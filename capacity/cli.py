@@ -45,6 +45,7 @@ SETTINGS = {
     "ping_seconds": "Time between server pings; two unanswered are a lost connection. Default: 25.",
     "idle_seconds": "When an open room with nobody in it ends. Default: 900.",
     "ended_seconds": "How long an ended room answers that it ended. Default: 3600.",
+    "audit": "on: every change of a room is written down in a stream of the store. Default: off.",
     "upgrade_url": "Where the upgrade button goes when billing is external.",
     "support_url": "Support link beside a downgrade.",
     "desk": "on, or off where another billing system publishes all plan changes. Default: on.",

@@ -124,5 +124,9 @@ class Unavailable(Exception):
     """The store cannot be used: connection lost, timed out, read-only, loading, out of memory, cluster down."""
 
 
+class StoreFull(Unavailable):
+    """The store has no memory left: it refuses what needs some, and does what frees some."""
+
+
 class SettingError(Exception):
     """A setting that cannot work. `str()` is the one line that the start prints before it exits with code 2."""

@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ping_seconds: float = 25.0
     idle_seconds: float = 900.0
     ended_seconds: float = 3600.0
+    audit: Literal["on", "off"] = "off"
     upgrade_url: str | None = None
     support_url: str | None = None
     desk: Literal["on", "off"] = "on"
@@ -143,6 +144,7 @@ _READERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
             "ended_seconds",
         )
     },
+    "audit": ("audit", readers.word("on", "off")),
     "upgrade_url": ("upgrade_url", readers.link("https", "http")),
     "support_url": ("support_url", readers.link("https", "http", "mailto")),
     "desk": ("desk", readers.word("on", "off")),

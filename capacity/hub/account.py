@@ -20,7 +20,7 @@ class LiveAccount:
         self._hub = hub
         self.id = id
         self.known: Account | None = None
-        self.rooms: set[LiveRoom] = set()
+        self.rooms: dict[LiveRoom, None] = {}
 
     async def load(self) -> bool:
         """Read the account from the store; False for one that no event has named."""

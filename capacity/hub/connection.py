@@ -96,7 +96,7 @@ class Connection:
         elif isinstance(message, Claim):
             room.lane.add("claim", self)
         elif isinstance(message, AskPass):
-            room.lane.add("pass", self)
+            room.ask_pass(self)
         else:
             assert isinstance(message, Open | End | RequestUpgrade)
             self.refuse(ErrorCode.NOT_ALLOWED)

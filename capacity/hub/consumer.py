@@ -7,7 +7,6 @@ been swept, so that a crash at any point leaves work that somebody takes over.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -62,7 +61,7 @@ class Consumer:
 
     async def _look_after(self) -> None:
         """Take over what dead consumers left, and drop what is old."""
-        now = time.monotonic()
+        now = self._hub.clock()
         if now - self._looked_at >= self._abandoned_after_ms / 2000:
             self._looked_at = now
             for entry in await self._stream.abandoned(self._abandoned_after_ms):

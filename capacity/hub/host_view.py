@@ -37,7 +37,7 @@ class HostView:
 
     def __init__(self, room: LiveRoom) -> None:
         self._room = room
-        self.everybody: set[Connection] = set()
+        self.everybody: dict[Connection, None] = {}
         self._shown_at = 0.0
         self._shown = b""
         self._timer: asyncio.TimerHandle | None = None

@@ -1,6 +1,6 @@
 """The hub: the living part of one process. It owns the connections, watches their rooms, and knows whether the store can be used.
 
-Start reading at `connect` for the way in, at `store_lost` and `_recover` for what happens when the store goes away.
+Start reading at `connect` for the way in; `availability.py` is for a store that goes away, `reaper.py` for a hub that dies.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from typing import Any
 
 import structlog
 
-from capacity.errors import RESTARTING, UNAVAILABLE, Close, ErrorCode, Refused, SettingError, Unavailable
+from capacity.errors import OVERLOADED, RESTARTING, UNAVAILABLE, Close, ErrorCode, Refused, SettingError, Unavailable
 from capacity.hub.account import LiveAccount
+from capacity.hub.availability import Availability
 from capacity.hub.connection import Connection
 from capacity.hub.consumer import Consumer
 from capacity.hub.liveness import Liveness
+from capacity.hub.pulse import Pulse
+from capacity.hub.reaper import Reaper
 from capacity.hub.room import LiveRoom
 from capacity.hub.socket import Socket
 from capacity.hub.stats import Stats
-from capacity.protocol import codec
-from capacity.protocol.messages import Error, Occupancy, Pass, Upgrade
+from capacity.protocol.messages import Occupancy, Pass, Upgrade
 from capacity.protocol.passes import PassKey
 from capacity.protocol.tokens import Claims
 from capacity.store import keys, pass_keys
@@ -35,9 +37,11 @@ from capacity.store.scripts import guarded
 from capacity.store.tasks import end
 
 TICK_SECONDS = 1.0
-RECOVER_EVERY_SECONDS = 0.25
-REAPER_OF_LAST_RESORT_SECONDS = 3.0
-"""How long the first of the living hubs has for reaping a dead one before the others do it too."""
+FEED_SILENT_SECONDS_MAX = 3.0
+"""Without a beacon of its own for so long a hub is deaf, whatever else the store still answers."""
+ROOM_UNANSWERED_MAX = 10_000
+UNANSWERED_MAX = 20_000
+"""How many may wait for an answer, in a room and in all, before those who come are sent away: some seconds of the store's work."""
 
 Offer = Callable[[Account | None, int, int], Upgrade | None]
 """(account as it is known, seats now, seats wanted) → the plan that would fit, and what it costs today if that is known."""
@@ -48,10 +52,22 @@ log = structlog.get_logger(__name__)
 class Hub:
     """One process's share of all rooms."""
 
-    def __init__(self, clients: Clients, rules: Rules, lease_seconds: float, offer: Offer) -> None:
-        self.id = secrets.token_hex(5)
+    def __init__(
+        self,
+        clients: Clients,
+        rules: Rules,
+        lease_seconds: float,
+        offer: Offer,
+        *,
+        audit: bool = False,
+        id: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`audit`: the scripts write down what they change. `id` and `clock` (monotonic, seconds) are given by simulations."""
+        self.id = id or secrets.token_hex(5)
+        self.clock = clock
         self.clients = clients
-        self.rooms = Rooms(clients.scripts, rules, self.id)
+        self.rooms = Rooms(clients.scripts, rules, self.id, audit=audit)
         self.hold_ms = rules.hold_ms
         self.offer = offer
         self.feed = Feed(clients, self.id, self._gap)
@@ -59,28 +75,32 @@ class Hub:
         self.pass_key: PassKey | None = None
         self._stream = PlanChanges(clients, self.id)
         self._consumer = Consumer(self, self._stream, max(1000, int(lease_seconds * 1000)))
-        self._liveness = Liveness(clients.scripts, self.id, lease_seconds)
-        self._lease_seconds = lease_seconds
+        self.store = Availability(self)
+        self._pulse = Pulse(clock, self._stood_still, self._count_unanswered)
+        self._liveness = Liveness(clients.scripts, self.id, lease_seconds, clock)
+        self.reaper = Reaper(self, self._liveness, lease_seconds)
         self._live: dict[RoomName, LiveRoom] = {}
         self._accounts: dict[str, LiveAccount] = {}
         self._numbers = 0
-        self.usable = False
-        """Whether the store can be used."""
-        self._draining = False
+        self.overloaded = False
+        """Whether more is asked of the store than it answers; the edge turns handshakes away meanwhile."""
+        self.draining = False
         self._consuming = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     # ---- life
 
     async def start(self) -> None:
         """Begin; returns at once. The hub is ready when `problems` is empty."""
+        self._pulse.start()
         await self.feed.start()
-        self.spawn(self._recover())
+        self.store.start()
         self.spawn(self._tick())
 
     async def stop(self) -> None:
         """End everything. Leases stay: the grace carries participants to another hub, or to this one after its restart."""
         self.drain()
+        self._pulse.stop()
         await end(list(self._tasks))
         await self.feed.stop()
         for room in list(self._live.values()):  # what the feed still brought may have set one to work again
@@ -90,9 +110,9 @@ class Hub:
 
     def drain(self) -> None:
         """Take nobody new, and tell everybody to come back elsewhere; seats and places are kept."""
-        if self._draining:
+        if self.draining:
             return
-        self._draining = True
+        self.draining = True
         log.info("draining", connections=self.connections)
         for room in list(self._live.values()):
             for connection in room.connections():
@@ -111,8 +131,8 @@ class Hub:
                 log.error("task_failed", error=f"{type(error).__name__}: {error}")
 
         task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
 
     def now_ms(self) -> int:
         """Return the wall clock, for tokens and passes; nothing about seats depends on it."""
@@ -128,12 +148,14 @@ class Hub:
     def problems(self) -> list[str]:
         """Return why this hub should get no new connections; nothing if it is ready."""
         found = []
-        if self._draining:
+        if self.draining:
             found.append("draining")
         if not self.usable:
             found.append("store_unavailable")
         if not self.feed.live:
             found.append("feed_lost")
+        if self._pulse.late:
+            found.append("stood_still")
         return found
 
     def connect(self, socket: Socket, claims: Claims) -> Connection:
@@ -148,9 +170,12 @@ class Hub:
             connection = Connection(nowhere, socket, claims, lease)
             connection.close(refusal)
             return connection
-        room = self._room(name)
+        room = self.watched(name)
         connection = Connection(room, socket, claims, lease)
-        room.arrive(connection)
+        if len(room.lane) > ROOM_UNANSWERED_MAX:
+            connection.close(OVERLOADED)
+        else:
+            room.arrive(connection)
         return connection
 
     def issue_pass(self, claims: Claims) -> Pass | None:
@@ -175,7 +200,7 @@ class Hub:
             if name not in self._live:
                 await self.unindex_room(name)
             raise Refused(ErrorCode(reply.results[0]))
-        self._room(name)
+        self.watched(name)
         return _shown(reply).occupancy(room)
 
     async def end(self, account: str, room: str) -> Occupancy:
@@ -225,12 +250,17 @@ class Hub:
 
     # ---- rooms
 
-    def _room(self, name: RoomName) -> LiveRoom:
+    def live_rooms(self) -> list[LiveRoom]:
+        """Return the rooms that this hub watches."""
+        return list(self._live.values())
+
+    def watched(self, name: RoomName) -> LiveRoom:
+        """Return a room, which this hub watches from now on if it did not."""
         room = self._live.get(name)
         if room is None:
             account = self._accounts.setdefault(name.account, LiveAccount(self, name.account))
             room = self._live[name] = LiveRoom(self, name, account)
-            account.rooms.add(room)
+            account.rooms[room] = None
             self.spawn(room.start())
         return room
 
@@ -248,7 +278,7 @@ class Hub:
             return
         del self._live[room.name]
         room.close(over=over)
-        room.account.rooms.discard(room)
+        room.account.rooms.pop(room, None)
         self.spawn(self._forget_room(room))
 
     async def _forget_room(self, room: LiveRoom) -> None:
@@ -266,46 +296,30 @@ class Hub:
 
     # ---- the store's state
 
-    def store_lost(self) -> None:
-        """The store cannot be used: connections stay and are told once; calls wait; nobody new is let in."""
-        if not self.usable or self._draining:
-            return
-        self.usable = False
-        self.stats.store_outages += 1
-        log.warning("store_unavailable", connections=self.connections)
-        frame = codec.frame(Error(code=ErrorCode.UNAVAILABLE, message=ErrorCode.UNAVAILABLE.message))
-        for room in self._live.values():
-            room.lane.hold()
-            room.refuse_waiting()
-            for connection in room.connections():
-                if connection.state != "joining":  # that one will be closed
-                    connection.socket.send(frame)
-        self.spawn(self._recover())
+    @property
+    def usable(self) -> bool:
+        """Whether the store can be used, and anybody new may come."""
+        return self.store.usable
 
-    async def _recover(self) -> None:
-        """Try until the store answers, then let every room say who is there before anybody new comes in."""
-        while True:
-            try:
-                await self._liveness.beat()
-                await self._load_pass_key()
-                await self.feed.ready()
-                for account in list(self._accounts.values()):
-                    await account.load()  # of a cluster, every node that this hub needs must answer
-                break
-            except Unavailable:
-                pass
-            except Exception as error:  # whatever it is: a hub that gave up would never come back
-                log.error("recovery_failed", error=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(RECOVER_EVERY_SECONDS)
-        self.usable = True
-        log.info("store_usable", rooms=len(self._live))
+    def store_lost(self, why: str = "a call failed") -> None:
+        """The store cannot be used: connections stay and are told once; calls wait; nobody new is let in."""
+        self.store.lose(why)
+
+    async def reach_store(self) -> None:
+        """Return when everything that this hub needs of the store was there. Raises Unavailable."""
+        await self._liveness.beat()
+        await self.clients.meet_servers()
+        await self._load_pass_key()
+        await self.feed.ready()
+        for account in list(self._accounts.values()):
+            await account.load()  # of a cluster, every node that this hub needs must answer
+
+    def came_back(self) -> None:
+        """The store answers."""
+        self.clients.watch_servers(self.store.other_server)
         if not self._consuming:
             self._consuming = True
             self.spawn(self._consumer.run())
-        for room in list(self._live.values()):
-            if room.started:
-                room.resync()
-                room.lane.open()
 
     async def _load_pass_key(self) -> None:
         try:
@@ -320,21 +334,24 @@ class Hub:
             room.resync()
 
     def _refusal(self) -> Close | None:
-        if self._draining:
+        if self.draining:
             return RESTARTING
-        return None if self.usable else UNAVAILABLE
+        return UNAVAILABLE if not self.usable or self._pulse.late else None
 
     # ---- once a second
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(min(TICK_SECONDS, self._liveness.interval_seconds))
-            if not self.usable:
-                continue
+            await asyncio.sleep(min(TICK_SECONDS, self._liveness.look_in_seconds()))
+            if not self.store.answers:
+                continue  # whoever tries to reach the store beats
             try:
-                await self._beat()
+                if self.feed.silent_seconds() > FEED_SILENT_SECONDS_MAX:
+                    self.store_lost("the feed is silent")
+                else:
+                    await self._beat()
             except Unavailable:
-                self.store_lost()
+                self.store_lost("no answer to a beat")
             except Exception as error:  # a hub that no longer beats is taken for dead
                 log.error("tick_failed", error=f"{type(error).__name__}: {error}")
 
@@ -344,26 +361,17 @@ class Hub:
             self._gap()
         for room in list(self._live.values()):
             room.tick()
-        for dead in self._liveness.dead():
-            if self._liveness.living()[:1] == [self.id] or self._long_dead(dead):
-                self._liveness.buried(dead)
-                self.spawn(self._reap(dead))
+        self.reaper.look()
 
-    def _long_dead(self, hub: str) -> bool:
-        return self._liveness.silent_seconds(hub) > self._lease_seconds + REAPER_OF_LAST_RESORT_SECONDS
+    def _stood_still(self, seconds: float) -> None:
+        log.warning("loop_stood_still", seconds=round(seconds, 1))
+        self.store_lost("this process stood still")
 
-    async def _reap(self, dead: str) -> None:
-        """Take over the rooms of a dead hub: fence it, make its participants away, and watch the rooms from now on."""
-        log.warning("hub_dead", hub=dead)
-        index = keys.hub_rooms(dead)
-        for member in await guarded(self.clients.scripts.smembers(index)):
-            if self._draining:
-                return
-            account, _, room_id = member.decode().partition(" ")
-            if not await self._room(RoomName(account, room_id)).reap(dead):
-                return  # its beat stays, so it is found dead once more
-        await guarded(self.clients.scripts.delete(index))
-        await guarded(self.clients.scripts.hdel(keys.BEATS, dead))
+    def _count_unanswered(self) -> None:
+        self.overloaded = sum(len(room.lane) for room in self._live.values()) > UNANSWERED_MAX
+
+    async def forget_consumer(self, dead: str) -> None:
+        """Take a dead hub out of the group of those that read plan changes."""
         await self._stream.forget_consumer(dead)
 
 

@@ -33,7 +33,9 @@ class Lane:
         self._commit = commit
         self._queue: deque[Operation] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._open = asyncio.Event()
+        self._let: Collection[str] | None = ()
+        """The verbs that may go out; None: all."""
+        self._woken = asyncio.Event()
 
     def add(self, verb: str, connection: Connection | None = None, detail: str = "") -> None:
         """Queue an operation. One without a connection is queued once, however often it is asked for."""
@@ -41,16 +43,26 @@ class Lane:
         if connection is None and operation in self._queue:
             return
         self._queue.append(operation)
+        self._woken.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def open(self) -> None:
         """Let calls go out."""
-        self._open.set()
+        self._let = None
+        self._woken.set()
 
-    def hold(self) -> None:
-        """Keep calls back, but for the one under way."""
-        self._open.clear()
+    def hold(self, but: Collection[str] = ()) -> None:
+        """Keep calls back, but for those of some verbs and the one under way."""
+        self._let = but
+        self._woken.set()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def leases(self) -> set[str]:
+        """Return the leases that wait for something to be done."""
+        return {operation.connection.lease for operation in self._queue if operation.connection is not None}
 
     def withdraw(self, verb: str, connection: Connection) -> bool:
         """Take back an operation that no call was made for yet; False if it is too late."""
@@ -79,14 +91,32 @@ class Lane:
 
     async def _run(self) -> None:
         try:
-            while True:
-                await self._open.wait()
-                if not self._queue:
-                    return
-                verb = self._queue[0].verb
-                run: list[Operation] = []
-                while self._queue and self._queue[0].verb == verb and len(run) < BATCH_MAX:
-                    run.append(self._queue.popleft())
-                await self._commit(verb, run)
+            while self._queue:
+                self._woken.clear()
+                run = self._next()
+                if run:
+                    await self._commit(run[0].verb, run)
+                else:
+                    await self._woken.wait()
         finally:
             self._task = None
+
+    def _next(self) -> list[Operation]:
+        """Take the next run out of the queue: operations of one verb that may go out, in their order."""
+        queue, let = self._queue, self._let
+        run: list[Operation] = []
+        if let is None:
+            verb = queue[0].verb
+            while queue and queue[0].verb == verb and len(run) < BATCH_MAX:
+                run.append(queue.popleft())
+            return run
+        kept: deque[Operation] = deque()
+        while queue and len(run) < BATCH_MAX:
+            operation = queue.popleft()
+            if operation.verb in let and (not run or operation.verb == run[0].verb):
+                run.append(operation)
+            else:
+                kept.append(operation)
+        kept.extend(queue)
+        self._queue = kept
+        return run

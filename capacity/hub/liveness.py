@@ -13,6 +13,7 @@ from typing import Any
 from capacity.store import keys, scripts
 
 BEAT_SECONDS_MAX = 1.0
+LOOK_SECONDS_MIN = 0.05
 
 
 class Liveness:
@@ -53,6 +54,17 @@ class Liveness:
         return [
             hub for hub, (_, since) in self._seen.items() if hub != self._hub and now - since >= self._lease_seconds
         ]
+
+    def knows(self, hub: str) -> bool:
+        """Whether a hub's counter was there at the last beat."""
+        return hub in self._seen
+
+    def look_in_seconds(self) -> float:
+        """Return when to look again: at the next beat, or when the lease of a silent hub runs out."""
+        now = self._clock()
+        ends = (self._lease_seconds - (now - since) for hub, (_, since) in self._seen.items() if hub != self._hub)
+        coming = min((end for end in ends if end > 0), default=self.interval_seconds)
+        return min(self.interval_seconds, max(LOOK_SECONDS_MIN, coming))
 
     def silent_seconds(self, hub: str) -> float:
         """Return for how long a hub's counter has stood still; 0 for one that is not known."""

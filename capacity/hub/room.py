@@ -10,17 +10,16 @@ change up to the revision that it was answered at, and changes that overtook an 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from capacity.errors import ENDED, UNAVAILABLE, UNKNOWN_ACCOUNT, Unavailable
-from capacity.hub import telling, verbs
+from capacity.hub import coming_back, telling, verbs
 from capacity.hub.connection import Connection
 from capacity.hub.forecast import Forecast
-from capacity.hub.host_view import HostView, standing
-from capacity.hub.lane import BATCH_MAX, Lane, Operation
+from capacity.hub.host_view import HostView
+from capacity.hub.lane import Lane, Operation
 from capacity.hub.waiting_line import WaitingLine
 from capacity.protocol import codec
 from capacity.protocol.messages import (
@@ -29,7 +28,7 @@ from capacity.protocol.messages import (
 )
 from capacity.store import keys
 from capacity.store.keys import RoomName
-from capacity.store.rooms import Change, Reply, Snapshot, decode_change, operation
+from capacity.store.rooms import Change, Reply, Snapshot, decode_change
 
 if TYPE_CHECKING:
     from capacity.hub.account import LiveAccount
@@ -62,7 +61,7 @@ class LiveRoom:
         self._early: list[bytes] = []
         self._overtaking: list[Change] | None = None
         self._behind: int | None = None
-        self._used_at = time.monotonic()
+        self._used_at = self.hub.clock()
         self._fenced = 0
         self.started = False
         """Whether the hub may act here: before that, neither a tick nor a recovery has anything to do."""
@@ -83,11 +82,11 @@ class LiveRoom:
 
     def eta_seconds(self, position: int) -> float | None:
         """Estimate how long somebody at a position will wait."""
-        return self._forecast.eta_seconds(time.monotonic(), position)
+        return self._forecast.eta_seconds(self.hub.clock(), position)
 
     def full_in_seconds(self, free: int) -> float | None:
         """Estimate when the room will be full."""
-        return self._forecast.full_in_seconds(time.monotonic(), free)
+        return self._forecast.full_in_seconds(self.hub.clock(), free)
 
     def connections(self) -> list[Connection]:
         """Return every connection, answered or not."""
@@ -104,7 +103,7 @@ class LiveRoom:
             await self.hub.index_room(self.name)
             await self.hub.feed.subscribe(keys.room_key(self.name, "feed"), self._heard)
             await self.account.listen()
-            reply = await self._attach()
+            reply = await self.attach()
         except Exception as error:  # whatever it was, whoever waits here must not wait for ever
             for connection in self.connections():
                 connection.close(UNAVAILABLE)
@@ -120,24 +119,30 @@ class LiveRoom:
             self.end(reply.room.ended_reason or "api")
         else:
             self.started = True
-            if self.hub.usable:  # else recovery opens it
-                self.lane.open()
+            self.hub.store.let(self.lane)
 
     def arrive(self, connection: Connection) -> None:
         """Take a new connection in."""
-        self._used_at = time.monotonic()
+        self._used_at = self.hub.clock()
         if connection.is_host:
-            self.hosts.everybody.add(connection)
+            self.hosts.everybody[connection] = None
             self.lane.add("host", connection)
         else:
             self.by_lease[connection.lease] = connection
             self.lane.add("join", connection)
 
+    def ask_pass(self, connection: Connection) -> None:
+        """Give a pass to who is seated: after what they asked for before, or at once while that cannot be done; it needs no store."""
+        if self.hub.usable:
+            self.lane.add("pass", connection)
+        else:
+            verbs.answer_pass(self, connection)
+
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is closed."""
-        self._used_at = time.monotonic()
+        self._used_at = self.hub.clock()
         if connection.is_host:
-            self.hosts.everybody.discard(connection)
+            self.hosts.everybody.pop(connection, None)
         else:
             self.by_lease.pop(connection.lease, None)
             if self.attendees.get(connection.claims.participant) is connection:
@@ -151,7 +156,7 @@ class LiveRoom:
             log.warning("feed_behind", expected=self._behind)
             self._behind = None
             self.resync()
-        elif self.idle and time.monotonic() - self._used_at > DETACH_AFTER_SECONDS:
+        elif self.idle and self.hub.clock() - self._used_at > DETACH_AFTER_SECONDS:
             self.lane.add("detach")
         else:
             self.lane.add("sweep")
@@ -176,7 +181,8 @@ class LiveRoom:
         self.lane.add("reap", detail=dead)
         return await asyncio.shield(done)
 
-    def _reaped(self, dead: str, done: bool) -> None:
+    def reaped(self, dead: str, done: bool) -> None:
+        """Say so to who waits in `reap`."""
         future = self._reaping.pop(dead, None)
         if future is not None:
             future.set_result(done)
@@ -184,7 +190,7 @@ class LiveRoom:
     def close(self, *, over: bool = False) -> None:
         """Stop everything that this room has running. `over`: there is nobody in it any more, whosever they were."""
         for dead in list(self._reaping):
-            self._reaped(dead, over)
+            self.reaped(dead, over)
         if self._due is not None:
             self._due.cancel()
         self.lane.cancel()
@@ -208,17 +214,19 @@ class LiveRoom:
     # ---- the way of a call
 
     async def call(self, verb: str, arguments: list[str | int]) -> Reply:
-        """Call a script, and once more with the same operation id if the answer got lost."""
-        operation_id = operation()
+        """Call a script, and once more as the same operation if the answer got lost."""
+        operation = self.hub.rooms.operation()
         try:
-            return await self.hub.rooms.call(verb, self.name, arguments, operation_id=operation_id)
+            return await self.hub.rooms.call(verb, self.name, arguments, operation=operation)
         except Unavailable:
-            return await self.hub.rooms.call(verb, self.name, arguments, operation_id=operation_id)
+            if not self.hub.store.answers:
+                raise  # not to be asked again before it was looked at
+            return await self.hub.rooms.call(verb, self.name, arguments, operation=operation)
 
     async def _commit(self, verb: str, run: list[Operation]) -> None:
         if verb in ("resync", "reap"):
             try:
-                await (self._resync() if verb == "resync" else self._reap(run))
+                await (coming_back.resync(self) if verb == "resync" else coming_back.reap(self, run))
             except Exception as error:  # a bug must not end the lane with a traceback
                 log.error("call_failed", verb=verb, error=f"{type(error).__name__}: {error}")
             return
@@ -258,7 +266,7 @@ class LiveRoom:
         if self._fenced > FENCED_MAX:
             raise Unavailable("fenced again and again")
         self.lane.put_back(run)
-        await self._resync()
+        await coming_back.resync(self)
 
     def _await_due(self, snapshot: Snapshot) -> None:
         """Sweep at the instant at which something will be due, and not only at the next tick."""
@@ -278,26 +286,6 @@ class LiveRoom:
         elif self.snapshot is not None and snapshot.revision > self.snapshot.revision:
             self._behind = snapshot.revision
 
-    async def _reap(self, run: list[Operation]) -> None:
-        """Dead hubs may no longer act here; whoever was connected to them is away from now on."""
-        for index, (_, _, dead) in enumerate(run):
-            try:
-                await self.call("fence", [dead])
-                leases = await self.hub.rooms.leases(self.name, dead)
-                for start in range(0, len(leases), BATCH_MAX):
-                    piece: list[str | int] = [part for lease in leases[start : start + BATCH_MAX] for part in lease]
-                    reply = await self.call("away", piece)
-                    if reply.status == "fenced":
-                        self.lane.put_back(run[index:])
-                        await self._resync()
-                        return
-            except Unavailable:
-                self.lane.put_back(run[index:])
-                self.hub.store_lost()
-                return
-            log.info("hub_reaped", dead=dead, participants=len(leases))
-            self._reaped(dead, True)
-
     async def detached(self) -> None:
         """The store let this hub go: leave the index, unless somebody came meanwhile."""
         await self.hub.unindex_room(self.name)
@@ -309,52 +297,23 @@ class LiveRoom:
 
     # ---- coming back
 
-    async def _attach(self) -> Reply:
-        was_open = int(self.snapshot is not None and self.snapshot.state == "open")
-        reply = await self.call("attach", [was_open, REASSERT_MS])
+    async def attach(self) -> Reply:
+        """Register this hub with the room, and tell what the room has missed meanwhile or what the store has lost."""
+        known = self.snapshot
+        was_open = int(known is not None and known.state == "open")
+        written = known is not None and known.revision > 0
+        history = (known.epoch, known.revision) if known is not None and written else ("", 0)
+        reply = await self.call("attach", [was_open, REASSERT_MS, *history])
         after, before = reply.room, self.snapshot
         if after is not None and (before is None or after.epoch != before.epoch or after.revision >= before.revision):
             self.snapshot = after
             self._behind = None
             if before is not None:
-                self._heal(before, after)
+                coming_back.heal(self, before, after)
         early, self._early = self._early, []
         for raw in early:
             self._heard(raw)
         return reply
-
-    async def _resync(self) -> None:
-        try:
-            await self.hub.index_room(self.name)
-            reply = await self._attach()
-            if reply.status == "unknown_account" and await self.account.restore():
-                reply = await self._attach()
-            if reply.status == "ended" and reply.room is not None:
-                self.end(reply.room.ended_reason or "api")
-                return
-            present = [c for c in self.attendees.values() if c.state in ("seated", "waiting", "held")]
-            for start in range(0, len(present), BATCH_MAX):
-                piece = [c for c in present[start : start + BATCH_MAX] if c.state != "closed"]
-                arguments: list[str | int] = []
-                for c in piece:
-                    arguments += [c.claims.participant, c.lease, c.state, c.sequence]
-                reply = await self.call("reassert", arguments)
-                verbs.healed(self, piece, reply)
-            self.lane.add("host")  # also with none left: a call that said so may have failed
-            self.line.moved()  # who was owed a place when the store went away still is
-            log.info("room_resynced", connections=len(present) + len(self.hosts.everybody))
-        except Unavailable:
-            self.hub.store_lost()
-
-    def _heal(self, before: Snapshot, after: Snapshot) -> None:
-        """Tell what the feed did not: a new limit, a near-full level that came or went."""
-        if before.seat_limit != after.seat_limit:
-            telling.broadcast_limit(self, before.seat_limit, after, lambda _: True)
-        if before.told and not after.told:
-            self.hosts.tell_cleared(after.occupied, after.seat_limit, after.revision)
-        elif after.told != before.told and (near := standing(after)) is not None:
-            self.hosts.tell_near(near, after.revision)
-        self.hosts.changed()
 
     # ---- the way of a change
 
@@ -373,7 +332,7 @@ class LiveRoom:
         self._await_due(change)
         if self._overtaking is not None:
             self._overtaking.append(change)
-        self._forecast.saw(time.monotonic(), change.occupied, sum(len(o.participants) for o in change.offers))
+        self._forecast.saw(self.hub.clock(), change.occupied, sum(len(o.participants) for o in change.offers))
         telling.tell(self, change, lambda c: c.revision < change.revision)
         if change.near is not None:
             self.hosts.tell_near(change.near, change.revision)

@@ -39,7 +39,7 @@ def answer(room: LiveRoom, verb: str, run: list[Operation], reply: Reply | None)
     """Tell the connections of a run what came of it."""
     if verb == "pass":
         for operation in run:
-            _pass(room, operation.connection)
+            answer_pass(room, operation.connection)
         return
     assert reply is not None and reply.room is not None
     if verb == "leave":
@@ -168,7 +168,8 @@ def _seated(room: LiveRoom, connection: Connection, snapshot: Snapshot) -> None:
     )
 
 
-def _pass(room: LiveRoom, connection: Connection | None) -> None:
+def answer_pass(room: LiveRoom, connection: Connection | None) -> None:
+    """Give somebody who is seated their pass."""
     if connection is None or connection.state == "closed":
         return
     if connection.state != "seated":

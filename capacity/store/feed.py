@@ -45,6 +45,11 @@ class Feed:
         """Whether every subscription stands."""
         return bool(self._nodes) and all(subscription.live for subscription in self._nodes.values())
 
+    def silent_seconds(self) -> float:
+        """Return for how long the most silent subscription has not heard its own beacon."""
+        now = asyncio.get_running_loop().time()
+        return max((now - subscription.heard_at for subscription in self._nodes.values()), default=0.0)
+
     async def start(self) -> None:
         """Begin to listen; returns at once."""
         if not self._clients.cluster:
@@ -59,10 +64,12 @@ class Feed:
             await subscription.stop()
 
     async def ready(self) -> None:
-        """Learn where channels live, so that the first subscription stands before anybody comes. Raises Unavailable."""
+        """Return if every subscription stands; learns before where channels live. Raises Unavailable."""
         if self._clients.cluster and not self._nodes:
             await self._clients.learn_nodes()
             await self._subscription(self._clients.node_of(beacon(self._hub, 0)))
+        if not self.live:
+            raise Unavailable("a subscription does not stand yet")
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
         """Listen to a channel; returns when the server has confirmed it, so that nothing said afterwards is missed."""

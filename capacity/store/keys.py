@@ -15,9 +15,10 @@ Of an account, without TTL (`capacity:1:{ACCOUNT}:…`)
 
 Of a room (`capacity:1:{ACCOUNT}:room:KIND:ROOM`), written by the room's scripts alone; 24 hours while not started, without TTL
 while open, gone (state: the ended time, report: 30 days) after the end
-    state            hash    state, seat_limit, revision, epoch, sequence, peak, told (0, 1 near full, 2 full), opened_at, ended_at,
-                             ended_reason, idle_at, settling_at, barred (put out without having had a seat), cause and cause_told (an
-                             allotment in pieces)
+    state            hash    state, seat_limit, revision, epoch (GENERATION:ID), sequence, peak, told (0, 1 near full, 2 full), opened_at,
+                             ended_at, ended_reason, idle_at, settling_at, barred (put out without having had a seat), cause and
+                             cause_told (an allotment in pieces), clock (the room's, at the last call) and wall (the server's, then; 0
+                             where nothing ran), over (seats beyond the limit that were given back after a loss)
     people           hash    participant → LEASE[@SINCE]: everybody with a seat, a held seat or a place. LEASE is HUB.CONNECTION while
                              connected, `-` or `-UNTIL` while away (UNTIL: when the place is lost); SINCE: waiting since
     line             zset    everybody waiting without a held seat; score = order of arrival
@@ -26,10 +27,12 @@ while open, gone (state: the ended time, report: 30 days) after the end
     seat_away        zset    everybody away with a seat; score = when the seat is lost
     line_away        zset    everybody of `line` who is away; score = when the place is lost
     hubs             hash    hubs that may act on the room → their number of host connections
-    operations       hash    hub → the id and answer of its last operation, for a repetition
+    operations       hash    hub → NUMBER ANSWER of its last operation: for a repetition, and against what comes late
     met              hash    participant → s (had a seat), w (waits for the first time), t (gave up), x (put out, seldom sx)
     report           hash    opened_at, ended_at, peak, joined, turned_away, limit_changes, waited, w:SECONDS (histogram)
     feed             channel every Change of the room, in order of revision
+    audit            stream  with CAPACITY_AUDIT alone: field `entry`, what each call changed, JSON (_prelude.lua, `write_down`); the last
+                             million or so, gone 7 days after the last
 
 Whoever is in `people` and neither in `line` nor in `holds` has a seat; so the counts are differences of cardinalities and cannot drift.
 
@@ -126,6 +129,11 @@ def room_keys(name: RoomName) -> tuple[str, ...]:
         room_key(name, "feed"),
         account_feed(account),
     )
+
+
+def audit(name: RoomName) -> str:
+    """Return the key of the room's audit, the last of the KEYS of a room script where there is one."""
+    return room_key(name, "audit")
 
 
 def event_key(account: str, source: str, id: str) -> str:

@@ -6,6 +6,8 @@ anybody knowing. Who repeats, repeats with the same operation id.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,7 +15,8 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, Sentinel, S
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from capacity.errors import Unavailable
 from capacity.redis_url import RedisAddress, parse
@@ -24,6 +27,7 @@ BLOCK_MS = 2000
 """How long a blocking read waits on the server; below the timeout of its client."""
 READ_TIMEOUT_SECONDS = 6.0
 CONNECTIONS_MAX = 32
+_RUN_ID = re.compile(rb"run_id:(\w+)")
 
 
 class Clients:
@@ -31,9 +35,45 @@ class Clients:
 
     def __init__(self, url: str) -> None:
         self._address = parse(url)
-        self.scripts: Any = _client(self._address, SCRIPT_TIMEOUT_SECONDS)
+        self._servers: set[str] = set()
+        self._on_other_server: Callable[[], None] | None = None
+        self.scripts: Any = _client(self._address, SCRIPT_TIMEOUT_SECONDS, self._greet)
         self.reads: Any = _client(self._address, READ_TIMEOUT_SECONDS)
         self._subscriptions: dict[str, Any] = {}
+
+    def watch_servers(self, on_other_server: Callable[[], None]) -> None:
+        """From now on the servers are known; `on_other_server` is called when a connection finds another, or one that was restarted.
+
+        That is how a loss of acknowledged writes can begin: a replica that was behind takes over, a server comes back without
+        the end of its file.
+        """
+        self._on_other_server = on_other_server
+
+    async def _greet(self, connection: Any) -> None:
+        """Set a new connection up, and ask whom it leads to. One that leads to another server than before is not used."""
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        try:
+            found = _RUN_ID.search(await connection.read_response())
+        except ResponseError:  # its user may not ask (ACL): then nobody notices
+            return
+        server = found[1].decode() if found is not None else ""
+        if server in self._servers:
+            return
+        if not self.cluster:
+            self._servers.clear()
+        self._servers.add(server)
+        if self._on_other_server is not None:
+            self._on_other_server()
+            raise RedisConnectionError("another server answers than before")
+
+    async def meet_servers(self) -> None:
+        """Connect to every server that has data of ours. Raises Unavailable."""
+        nodes = {"target_nodes": self.scripts.get_primaries()} if self.cluster else {}
+        try:
+            await self.scripts.ping(**nodes)
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise Unavailable(str(error) or type(error).__name__) from error
 
     @property
     def cluster(self) -> bool:
@@ -80,7 +120,7 @@ class Clients:
             await client.aclose()
 
 
-def _client(address: RedisAddress, timeout_seconds: float) -> Any:
+def _client(address: RedisAddress, timeout_seconds: float, greet: Callable[[Any], Any] | None = None) -> Any:
     options: dict[str, Any] = dict(address.options) | {
         "username": address.username,
         "password": address.password,
@@ -91,8 +131,16 @@ def _client(address: RedisAddress, timeout_seconds: float) -> Any:
     never = Retry(NoBackoff(), 0)
     if address.scheme == "redis+cluster":
         nodes = [ClusterNode(host, port) for host, port in address.nodes]
-        return RedisCluster(startup_nodes=nodes, retry=never, **options)
+        cluster = RedisCluster(startup_nodes=nodes, retry=never, **options)
+        if greet is not None:
+            # redis-py 8.1 takes no redis_connect_func for a cluster, though its connections do
+            cluster.nodes_manager.connection_kwargs["redis_connect_func"] = greet
+            for node in cluster.nodes_manager.startup_nodes.values():
+                node.connection_kwargs["redis_connect_func"] = greet
+        return cluster
     options |= {"db": address.db, "retry": never}
+    if greet is not None:
+        options["redis_connect_func"] = greet
     if address.scheme == "redis+sentinel":
         sentinel = Sentinel(list(address.nodes), **options)  # type: ignore[no-untyped-call]
         return sentinel.master_for(address.master or "", **options)

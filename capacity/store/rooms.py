@@ -6,7 +6,7 @@ once, and answered the same.
 
 from __future__ import annotations
 
-import secrets
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,6 +18,10 @@ from capacity.store import keys, scripts
 from capacity.store.keys import RoomName
 from capacity.store.scripts import guarded
 
+STEP_MS = 3000
+"""How far the room's clock may go from one call to the next while a grace, a place or a hold runs: hubs call once a second, and what
+the store's clock says beyond that is a step of it, or a time in which nobody could have come back."""
+
 
 class Rules(msgspec.Struct, frozen=True):
     """The settings that decide in the scripts; durations in ms."""
@@ -28,10 +32,11 @@ class Rules(msgspec.Struct, frozen=True):
     idle_ms: int
     ended_ms: int
     shares: Shares
+    step_ms: int = STEP_MS
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A room at a revision. A room that lost its history has another epoch; `at` is the store's clock in ms."""
+    """A room at a revision. A room that lost its history has another epoch; `at` is the room's clock in ms."""
 
     epoch: str
     revision: int
@@ -49,7 +54,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     more: bool = False
     """An allotment goes on: call sweep again."""
     due_at: int | None = None
-    """When something will be due; by the store's clock, as `at`."""
+    """When something will be due; by the room's clock, as `at`."""
+    over: int = 0
+    """Of the occupied seats beyond the limit, how many were given back after the store had lost data."""
 
     @property
     def occupied(self) -> int:
@@ -132,11 +139,11 @@ class AccountChange(msgspec.Struct, frozen=True):
     requested_name: str | None = None
 
 
-Status = Literal["ok", "unknown_account", "fenced", "ended"]
+Status = Literal["ok", "unknown_account", "fenced", "overtaken", "ended"]
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A script's answer. `room` is missing only for `unknown_account` and `fenced`."""
+    """A script's answer. `room` is missing only for `unknown_account`, `fenced` and `overtaken`."""
 
     status: Status
     room: Snapshot | None = None
@@ -200,18 +207,19 @@ _decode_reply = msgspec.json.Decoder(Reply).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def operation() -> str:
-    """Return a new operation id."""
-    return secrets.token_urlsafe(9)
-
-
 class Rooms:
     """The rooms of a store. `hub` is the caller's id, without which no connection can be seated."""
 
-    def __init__(self, client: Any, rules: Rules, hub: str) -> None:
+    def __init__(self, client: Any, rules: Rules, hub: str, *, audit: bool = False) -> None:
         self._client = client
         self._rules = rules
+        self._audit = audit
+        self._operations = itertools.count(1)
         self.hub = hub
+
+    def operation(self) -> int:
+        """Return the number of a new operation; they rise, and no two processes have the same hub."""
+        return next(self._operations)
 
     async def call(
         self,
@@ -219,26 +227,31 @@ class Rooms:
         name: RoomName,
         arguments: Sequence[str | int] = (),
         *,
-        operation_id: str | None = None,
-        now_ms: int | None = None,
+        operation: int | None = None,
+        wall_ms: int | None = None,
     ) -> Reply:
-        """Run one verb on a room; `arguments` as the head of its file says. `now_ms` replaces the store's clock (tests)."""
+        """Run one verb on a room; `arguments` as the head of its file says. `wall_ms` replaces the store's clock (tests)."""
         rules = self._rules
         context: dict[str, Any] = {
             "room": name.room,
-            "operation": operation_id or operation(),
+            "operation": operation or self.operation(),
             "hub": self.hub,
             "grace_ms": rules.grace_ms,
             "place_ms": rules.place_ms,
             "hold_ms": rules.hold_ms,
             "idle_ms": rules.idle_ms,
             "ended_ms": rules.ended_ms,
+            "step_ms": rules.step_ms,
             "near": rules.shares.near_millionths,
             "clear": rules.shares.clear_millionths,
         }
-        if now_ms is not None:
-            context["now"] = now_ms
-        answer = await scripts.ROOM[verb].run(self._client, keys.room_keys(name), [_encode(context), *arguments])
+        room_keys = keys.room_keys(name)
+        if wall_ms is not None:
+            context["wall"] = wall_ms
+        if self._audit:
+            context["verb"] = verb
+            room_keys += (keys.audit(name),)
+        answer = await scripts.ROOM[verb].run(self._client, room_keys, [_encode(context), *arguments])
         return _decode_reply(answer)
 
     async def account(self, account: str) -> Account | None:
@@ -258,15 +271,19 @@ class Rooms:
         members = await guarded(self._client.zrange(keys.open_rooms(account), 0, -1))
         return [member.decode() for member in members]
 
-    async def leases(self, name: RoomName, hub: str) -> list[tuple[str, str]]:
-        """Return (participant, lease) of everybody connected to the hub, read in pieces."""
+    async def hubs(self, name: RoomName) -> list[str]:
+        """Return the hubs that may act on the room."""
+        return [hub.decode() for hub in await guarded(self._client.hkeys(keys.room_key(name, "hubs")))]
+
+    async def leases(self, name: RoomName) -> list[tuple[str, str]]:
+        """Return (participant, lease) of everybody who is connected, read in pieces."""
         found: dict[str, str] = {}
         cursor = 0
         while True:
             cursor, piece = await guarded(self._client.hscan(keys.room_key(name, "people"), cursor, count=500))
             for participant, value in piece.items():
                 lease = value.decode().partition("@")[0]
-                if lease.startswith(f"{hub}."):
+                if not lease.startswith("-"):
                     found[participant.decode()] = lease
             if cursor == 0:
                 return list(found.items())

@@ -12,10 +12,10 @@ from importlib.resources import files
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from capacity.errors import Unavailable
+from capacity.errors import StoreFull, Unavailable
 
 # The server's words for "not now", whatever the cause: they become one state, store unavailable (docs/protocol.md).
 _NOT_NOW = (
@@ -47,6 +47,12 @@ def unavailable(error: Exception) -> bool:
     return isinstance(error, RedisError) and f"{code} {error}".removeprefix("None ").startswith(_NOT_NOW)
 
 
+def not_now(error: Exception) -> Unavailable:
+    """Return what the rest of the program is told of an error that says «not now»."""
+    kind = StoreFull if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM") else Unavailable
+    return kind(str(error) or type(error).__name__)
+
+
 class Script:
     """One verb. `prelude`: the script is a room's, and starts with what all of those share."""
 
@@ -68,11 +74,11 @@ class Script:
                 return await client.execute_command("EVAL", self.text, len(keys), *keys, *arguments)
         except ResponseError as error:
             if unavailable(error):
-                raise Unavailable(str(error)) from error
+                raise not_now(error) from error
             raise ScriptError(self._locate(str(error))) from None
         except (RedisError, RedisClusterException, OSError) as error:
             if unavailable(error):
-                raise Unavailable(str(error) or type(error).__name__) from error
+                raise not_now(error) from error
             raise
 
     def _locate(self, message: str) -> str:
@@ -123,5 +129,5 @@ async def guarded(pending: Any) -> Any:
         return await pending
     except (RedisError, RedisClusterException, OSError) as error:
         if unavailable(error):
-            raise Unavailable(str(error) or type(error).__name__) from error
+            raise not_now(error) from error
         raise

@@ -46,7 +46,8 @@ class Subscription:
         self._confirmations: dict[str, asyncio.Future[None]] = {}
         self._leaving: Counter[str] = Counter()
         self._sending = asyncio.Lock()
-        self._heard_at = 0.0
+        self.heard_at = asyncio.get_running_loop().time()
+        """When the beacon was heard last."""
         self._pubsub: Any = None
         self._tasks: list[asyncio.Task[None]] = []
         self.live = False
@@ -111,9 +112,9 @@ class Subscription:
     async def _read(self, first: bool) -> None:
         """Hand messages to their listeners until the subscription is no longer to be trusted."""
         loop = asyncio.get_running_loop()
-        self._heard_at = loop.time()
+        began_at = loop.time()
         missing = set(self.listeners)
-        while loop.time() - self._heard_at < BEACON_SECONDS * BEACONS_MISSED_MAX:
+        while loop.time() - max(self.heard_at, began_at) < BEACON_SECONDS * BEACONS_MISSED_MAX:
             message = await self._pubsub.get_message(timeout=BEACON_SECONDS)
             if message is None:
                 continue
@@ -149,7 +150,7 @@ class Subscription:
                 await pubsub.aclose()
 
     def _hear(self, _: bytes) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
+        self.heard_at = asyncio.get_running_loop().time()
 
     async def _shine(self) -> None:
         while True:

@@ -15,7 +15,7 @@ async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
     Who is cancelled here meanwhile is so afterwards: the task that ends others is itself ended like this, and left alone
     they would outlive the clients that they use.
     """
-    pending = set(tasks)
+    pending = list(tasks)
     cancelled: asyncio.CancelledError | None = None
     while pending:
         for task in pending:
@@ -24,6 +24,6 @@ async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
             await asyncio.wait(pending, timeout=AGAIN_SECONDS)
         except asyncio.CancelledError as error:
             cancelled = error
-        pending = {task for task in pending if not task.done()}
+        pending = [task for task in pending if not task.done()]
     if cancelled is not None:
         raise cancelled

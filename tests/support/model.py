@@ -1,7 +1,7 @@
 """The rules of a room as a pure model: one list of people in order of arrival, and no Redis. The scripts are held to it.
 
 It is written from docs/protocol.md, not from the scripts: people are found by looking, counts are counted, nothing is cached.
-All instants are ms.
+All instants are ms, by the room's own clock but for `wall`, the store's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 NEAR, CLEAR = Decimal("0.9"), Decimal("0.8")
 IDLE, ENDED, SETTLING = 900_000, 3_600_000, 3_000
 NEVER = 2**60
+GENERATION = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Times:
     grace: int = 30_000
     place: int = 120_000
     hold: int = 60_000
+    step: int = NEVER
+    """How far the room's clock may go from one call to the next while something runs."""
 
 
 @dataclass
@@ -57,13 +60,15 @@ class Room:
 
     def __init__(self, limit: int, sessions: int, times: Times = Times()) -> None:
         self.times = times
-        self.now = 1_000_000
+        self.wall = self.now = 1_000_000
+        self.ran_at = 0
+        """The store's clock at the last call, if something ran then: a grace, a place, a hold."""
         self.account_limit = limit
         self.sessions = sessions
         self.limit = limit
         self.state = "not_started"
         self.reason: str | None = None
-        self.ended_at = 0
+        self.ended_on_wall = 0
         self.people: dict[str, Person] = {}
         self.barred: set[str] = set()
         self.hubs: dict[str, int] = {}
@@ -72,7 +77,7 @@ class Room:
         self.peak = 0
         self.idle_since: int | None = None
         self.other_open_until = 0
-        """Another room of the account is open until then."""
+        """Another room of the account is open until then, by the store's clock."""
         self.joined: set[str] = set()
         self.hoping: set[str] = set()
         self.turned_away: set[str] = set()
@@ -83,6 +88,10 @@ class Room:
         """Why seats will be given first when settling is over."""
         self.known = False
         """Whether the room was ever written."""
+        self.epoch, self.revision = "", 0
+        """Of the history, as the store calls it; whoever drives the model sets it."""
+        self.over = 0
+        """Seats beyond the limit that were given back after a loss."""
 
     # ---- looking
 
@@ -121,9 +130,9 @@ class Room:
     def enter(self) -> None:
         """What every call does first."""
         self.told = Told()
+        passed = min(max(self.wall - self.ran_at, 0), self.times.step)
+        self.now = self.now + passed if self.ran_at else self.wall
         if self.state == "ended":
-            if self.now >= self.ended_at + ENDED:
-                self.vanish()
             return
         for person in list(self.people.values()):
             if person.where != "hold" and person.lease is None and person.away_until <= self.now:
@@ -138,7 +147,7 @@ class Room:
                     if person.lease is not None:
                         self.told.expired.append(person.name)
         if self.state == "open" and self.idle_since is not None and self.idle_since + IDLE <= self.now:
-            self._finish("idle", self.idle_since + IDLE)
+            self._finish("idle")
             return
         if not self.known:
             self.limit = self.account_limit
@@ -152,6 +161,19 @@ class Room:
 
     def leave_call(self) -> None:
         """What every call does last."""
+        self._leave_call()
+        self.ran_at = self.wall if self._runs() else 0
+
+    def _runs(self) -> bool:
+        """Whether something will be due."""
+        people = self.people.values()
+        return (
+            any(p.where == "hold" or p.lease is None for p in people)
+            or (self.state == "open" and self.idle_since is not None)
+            or self.settling_until > self.now
+        )
+
+    def _leave_call(self) -> None:
         if self.state == "ended":
             return
         self._allot()
@@ -162,6 +184,7 @@ class Room:
                 self.idle_since = None
             elif self.idle_since is None:
                 self.idle_since = self.now
+        self.over = min(self.over, max(0, self.occupied - self.limit))
 
     def _allot(self, reason: str = "seat_freed") -> None:
         if reason == "seat_freed":
@@ -210,10 +233,11 @@ class Room:
         self.turned_away.discard(person.name)
         return "seated"
 
-    def _finish(self, reason: str, at: int) -> None:
+    def _finish(self, reason: str) -> None:
         if self.state == "open":
             self.turned_away |= self.hoping
-        self.state, self.reason, self.ended_at = "ended", reason, at
+        self.state, self.reason, self.ended_on_wall = "ended", reason, self.wall
+        self.over = 0
         self.people, self.hubs, self.idle_since, self.level = {}, {}, None, 0
         self.settling_until, self.cause = 0, None
         self.told.ended = reason
@@ -221,11 +245,16 @@ class Room:
     def vanish(self) -> None:
         """The store forgets the room."""
         fresh = Room(self.account_limit, self.sessions, self.times)
-        fresh.now, fresh.other_open_until = self.now, self.other_open_until
+        fresh.now, fresh.wall, fresh.other_open_until = self.now, self.wall, self.other_open_until
         self.__dict__.update(fresh.__dict__)
 
+    @property
+    def ended_long_ago(self) -> bool:
+        """Whether the store forgets the room now."""
+        return self.state == "ended" and self.wall >= self.ended_on_wall + ENDED
+
     def _begin(self) -> str | None:
-        if (self.other_open_until > self.now) >= self.sessions:
+        if (self.other_open_until > self.wall) >= self.sessions:
             return "concurrent_sessions_reached"
         if self.state == "ended":
             self.barred, self.hoping, self.orders = set(), set(), 0
@@ -317,18 +346,21 @@ class Room:
     def end(self, reason: str) -> None:
         """End the room."""
         if self.state != "ended":
-            self._finish(reason, self.now)
+            self._finish(reason)
 
-    def attach(self, hub: str, was_open: bool) -> None:
-        """A hub may act; it knew the room as open, or not."""
-        if self.state == "ended":
-            return
-        if was_open and self.state == "not_started" and not self.known:
-            sessions, self.sessions = self.sessions, NEVER
-            self._begin()
-            self.sessions = sessions
-            self.settling_until, self.cause = self.now + SETTLING, "room_opened"
-        self.hubs.setdefault(hub, 0)
+    def attach(self, hub: str, was_open: bool, epoch: str = "", revision: int = 0) -> None:
+        """A hub may act; it knew the room as open, or not, and heard of it last at a revision of an epoch."""
+        known, here = generation(epoch), generation(self.epoch)
+        if epoch and (known > here or (known == here and (epoch != self.epoch or revision > self.revision))):
+            if was_open and self.state != "open":
+                sessions, self.sessions = self.sessions, NEVER
+                self._begin()
+                self.sessions, self.cause = sessions, "room_opened"
+            self.orders = self.revision = (max(known, here) + 1) * GENERATION
+            if self.state == "open":
+                self.settling_until = self.now + SETTLING
+        if self.state != "ended":
+            self.hubs.setdefault(hub, 0)
 
     def reassert(self, name: str, lease: str, had: str, order: int) -> str:
         """A hub says who is connected to it, and what they had."""
@@ -338,13 +370,24 @@ class Room:
         person = self.people.get(name)
         if person is not None:
             if person.lease is not None and person.lease != lease:
-                return "replaced"
+                if not settling:
+                    return "replaced"
+                self.told.replaced.append((name, person.lease))
             person.lease, person.away_until = lease, NEVER
+            if settling and had == "held" and person.where == "line":
+                person.where, person.held_until = "hold", self.now + self.times.hold
+                self._beyond()
+            elif settling and had == "seated" and person.where != "seat":
+                came_from = person.where
+                self._seat(person, lease)
+                if came_from == "line":
+                    self._beyond()
             return "known"
         connected = [p for p in self.at("line") if p.lease is not None]
         person = Person(name, "line", lease)
         if had == "seated" and (settling or (self.free and not connected)):
             self._seat(person, lease)
+            self._beyond()
             return "known"
         if name not in self.joined:
             self.hoping.add(name)
@@ -352,6 +395,7 @@ class Room:
         self.people[name] = person
         if had == "held" and settling:
             person.where, person.held_until = "hold", self.now + self.times.hold
+            self._beyond()
             return "known"
         if had == "waiting" and order > 0:
             person.order, self.orders = order, max(self.orders, order)
@@ -361,6 +405,9 @@ class Room:
         self.people[name] = person
         person.order = min(*first, 1) - 1 if first else 0
         return "lost"
+
+    def _beyond(self) -> None:
+        self.over += self.occupied > self.limit
 
     def put_out(self, name: str) -> None:
         """Put somebody out and keep them out."""
@@ -376,3 +423,8 @@ class Room:
     def report(self) -> dict[str, Any]:
         """Return what the report counts."""
         return {"joined": len(self.joined), "turned_away": len(self.turned_away), "peak": self.peak}
+
+
+def generation(epoch: str) -> int:
+    """Return the generation of an epoch, GENERATION:ID; a room that was never written has the first."""
+    return int(epoch.partition(":")[0] or 1) if epoch else 1

@@ -1,31 +1,35 @@
 -- What every room script shares. A script is this file with the verb's file behind it.
 --
--- KEYS    as `keys.room_keys` gives them, the same for every verb; the last two are channels
--- ARGV[1] the context, JSON: room, operation (id of this call), hub (who calls, '' for none), now (ms; absent: the server's clock),
---         grace_ms place_ms hold_ms idle_ms ended_ms, near and clear (shares of the seat limit in millionths)
+-- KEYS    as `keys.room_keys` gives them, the same for every verb: then two channels, and the audit's stream if there is one
+-- ARGV[1] the context, JSON: room, hub (who calls, '' for none), operation (number of this call, rising in each hub), wall (ms; absent:
+--         the server's clock), grace_ms place_ms hold_ms idle_ms ended_ms step_ms, near and clear (shares of the seat limit in
+--         millionths), verb (with an audit)
 -- ARGV[2…] the verb's own
--- Reply   JSON: status (ok, unknown_account, fenced, ended), room (a snapshot), and the verb's own
+-- Reply   JSON: status (ok, unknown_account, fenced, overtaken, ended), room (a snapshot), and the verb's own
 --
 -- Each call does first what is due (lapse, sync, allot), then the verb, then settle: allot again, notices, publication. So the
 -- invariants hold at the end of every call, whoever made it: occupied ≤ seat limit except after the limit was lowered, and nobody
 -- connected waits while a seat is free (except for the pieces of a large allotment, which every following call goes on with).
 
-local ACCOUNT, OPEN, STATE, PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET, REPORT, FEED, ACCOUNT_FEED =
+local ACCOUNT, OPEN, STATE, PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET, REPORT, FEED, ACCOUNT_FEED, AUDIT =
     unpack(KEYS)
 local PIECE = 200 -- the most participants that one call moves at a time: keeps a script under a few ms
 local DAY_MS = 86400000
 local PROVISIONAL = {STATE, PEOPLE, LINE, READY, LINE_AWAY, HUBS, OPERATIONS, MET}
 local LEVELS = {'near_full', 'full'}
+local GENERATION = 1000000000 -- where its revisions and sequences begin: after a loss of data nothing has a number that was lost
+local AUDIT_MAX = 1000000
 
 local call = redis.call
 local context = cjson.decode(ARGV[1])
 local hub = context.hub
 
-local now = context.now
-if not now then
+local wall = context.wall
+if not wall then
     local time = call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
+    wall = time[1] * 1000 + math.floor(time[2] / 1000)
 end
+local now = wall -- the room's own clock, see `read`
 
 local room      -- the fields of STATE, as numbers and strings
 local seats     -- the account's seat limit
@@ -37,6 +41,15 @@ local piece = PIECE -- how many this call may still be given a seat
 
 local function number(text)
     return tonumber(text or '0')
+end
+
+local function digits(value)
+    return string.format('%.0f', value)
+end
+
+-- An instant of the room's clock as the server's clock tells it, for whoever is outside.
+local function on_wall(instant)
+    return instant - now + wall
 end
 
 -- ---- counts, all from cardinalities
@@ -79,6 +92,7 @@ local function snapshot()
         epoch = room.epoch, revision = room.revision, at = now, state = room.state, seat_limit = room.seat_limit,
         seated = people - line - held - away, away = away, held = held, waiting = line, peak = room.peak, told = room.told,
         ended_reason = room.ended_reason, more = room.cause ~= nil or nil, due_at = due_at(),
+        over = room.over > 0 and room.over or nil,
     }
 end
 
@@ -100,7 +114,7 @@ local function record(participant)
 end
 
 local function write(participant, lease, since)
-    call('HSET', PEOPLE, participant, since and (lease .. '@' .. string.format('%.0f', since)) or lease)
+    call('HSET', PEOPLE, participant, since and (lease .. '@' .. digits(since)) or lease)
     changed = true
 end
 
@@ -186,20 +200,21 @@ local function finish(reason, at)
         local counts = call('HMGET', REPORT, 'joined', 'turned_away')
         local hoping = call('HLEN', MET) - number(counts[1]) - number(counts[2]) - room.barred
         call('HINCRBY', REPORT, 'turned_away', hoping)
-        call('HSET', REPORT, 'ended_at', at, 'peak', room.peak)
+        call('HSET', REPORT, 'ended_at', digits(on_wall(at)), 'peak', room.peak)
         call('PEXPIRE', REPORT, 30 * DAY_MS)
     end
     call('ZREM', OPEN, context.room)
     call('UNLINK', PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET)
     room.state, room.ended_at, room.ended_reason = 'ended', at, reason
     room.told, room.idle_at, room.cause, room.cause_told, room.settling_at, room.barred = 0, 0, nil, nil, 0, 0
+    room.over = 0
     change.ended = reason
     changed = true
 end
 
 -- Refuses with a reason, or opens and returns nil.
 local function begin()
-    local others = call('ZCOUNT', OPEN, '(' .. string.format('%.0f', now), '+inf')
+    local others = call('ZCOUNT', OPEN, '(' .. digits(wall), '+inf')
     if call('ZSCORE', OPEN, context.room) then
         others = others - 1
     end
@@ -209,7 +224,7 @@ local function begin()
     call('DEL', REPORT)
     room.state, room.opened_at, room.ended_at, room.ended_reason = 'open', now, 0, nil
     room.seat_limit, room.peak, room.told, room.idle_at = seats, 0, 0, 0
-    call('HSET', REPORT, 'opened_at', now)
+    call('HSET', REPORT, 'opened_at', digits(wall))
     call('ZADD', OPEN, '+inf', context.room)
     for _, key in ipairs(PROVISIONAL) do
         call('PERSIST', key)
@@ -287,13 +302,13 @@ local function allot()
     local told = math.max(room.cause_told or 0, due_now)
     local offer = {
         reason = room.cause or 'seat_freed', told = told,
-        held_until = now + context.hold_ms, participants = {},
+        held_until = on_wall(now + context.hold_ms), participants = {},
     }
     local popped = call('ZPOPMIN', READY, math.min(due_now, piece))
     local holds = {}
     for i = 1, #popped, 2 do
         table.insert(offer.participants, popped[i])
-        table.insert(holds, offer.held_until)
+        table.insert(holds, now + context.hold_ms)
         table.insert(holds, popped[i])
     end
     call('ZREM', LINE, unpack(offer.participants))
@@ -350,7 +365,7 @@ end
 
 local FIELDS = {
     'state', 'seat_limit', 'revision', 'epoch', 'sequence', 'peak', 'told', 'opened_at', 'ended_at', 'ended_reason', 'idle_at',
-    'settling_at', 'barred', 'cause', 'cause_told',
+    'settling_at', 'barred', 'cause', 'cause_told', 'clock', 'wall', 'over',
 }
 
 local function read()
@@ -358,12 +373,29 @@ local function read()
     local found = fields[1]
     room = {
         state = found or 'not_started', seat_limit = found and number(fields[2]) or seats, revision = number(fields[3]),
-        epoch = fields[4] or context.operation, sequence = number(fields[5]), peak = number(fields[6]), told = number(fields[7]),
+        epoch = fields[4] or '1:' .. hub .. '.' .. digits(context.operation), sequence = number(fields[5]), peak = number(fields[6]), told = number(fields[7]),
         opened_at = number(fields[8]), ended_at = number(fields[9]), ended_reason = fields[10] or nil, idle_at = number(fields[11]),
         settling_at = number(fields[12]), barred = number(fields[13]), cause = fields[14] or nil,
-        cause_told = tonumber(fields[15] or nil),
+        cause_told = tonumber(fields[15] or nil), clock = number(fields[16]), wall = number(fields[17]), over = number(fields[18]),
     }
-    return found
+    -- The server's clock may step. While something runs (a grace, a place, a hold), the room's goes on from where it was, never backwards,
+    -- and at most step_ms from one call to the next; hubs call once a second. So a step frees no seat, and delays no end of one.
+    if room.wall > 0 then
+        now = room.clock + math.min(math.max(wall - room.wall, 0), context.step_ms)
+    end
+end
+
+-- Keeps the time of this call while something runs; else the server's clock is taken at the next.
+local function wind(running)
+    local before = room.wall
+    room.clock, room.wall = now, running and wall or 0
+    if not changed and room.wall ~= before then
+        call('HSET', STATE, 'clock', digits(room.clock), 'wall', digits(room.wall))
+    end
+end
+
+local function generation(epoch)
+    return number(string.match(epoch, '^(%d+):'))
 end
 
 local function save()
@@ -372,7 +404,7 @@ local function save()
         local value = room[field]
         if value ~= nil then
             table.insert(text, field)
-            table.insert(text, type(value) == 'number' and string.format('%.0f', value) or value)
+            table.insert(text, type(value) == 'number' and digits(value) or value)
         end
     end
     call('HSET', STATE, unpack(text))
@@ -384,22 +416,30 @@ local function save()
 end
 
 -- Returns a reply if the call ends here: an unknown account, a hub that may not act, an answer given before.
--- `registered`: the verb acts for connections of the calling hub, which must be one of the room's.
-local function enter(registered)
+-- `order`    nil: anybody's call
+--            ordered: a hub's, refused if a later one of the same hub was done; it lay somewhere on its way (in the socket of a frozen
+--            server, behind a cut cable), its hub gave it up, and who joined by it may have left since
+--            registered: that too, a repetition gets the same answer, and the hub must be one of the room's, for whose connections it acts
+local before
+local function enter(order)
     local account = call('HMGET', ACCOUNT, 'seats', 'sessions')
     if not account[1] then
         return cjson.encode({status = 'unknown_account'})
     end
     seats, sessions = tonumber(account[1]), tonumber(account[2] or '1')
     read()
-    if registered then
-        local answered = call('HGET', OPERATIONS, hub)
-        if answered and string.sub(answered, 1, #context.operation + 1) == context.operation .. ' ' then
-            return string.sub(answered, #context.operation + 2)
-        end
-        if room.state ~= 'ended' and call('HEXISTS', HUBS, hub) == 0 then
+    if order then
+        local last, answered = string.match(call('HGET', OPERATIONS, hub) or '0 ', '^(%d+) (.*)$')
+        if number(last) > context.operation then
+            return cjson.encode({status = 'overtaken'})
+        elseif order == 'registered' and number(last) == context.operation then
+            return answered
+        elseif order == 'registered' and room.state ~= 'ended' and call('HEXISTS', HUBS, hub) == 0 then
             return cjson.encode({status = 'fenced'})
         end
+    end
+    if AUDIT then
+        before = snapshot()
     end
     lapse()
     sync()
@@ -430,7 +470,7 @@ local function settle()
         local idle = empty()
         if idle and room.idle_at == 0 then
             room.idle_at = now + context.idle_ms
-            call('ZADD', OPEN, room.idle_at, context.room)
+            call('ZADD', OPEN, digits(on_wall(room.idle_at)), context.room)
             changed = true
         elseif not idle and room.idle_at > 0 then
             room.idle_at = 0
@@ -438,7 +478,9 @@ local function settle()
             changed = true
         end
     end
+    room.over = math.min(room.over, math.max(0, occupied() - room.seat_limit))
     local stale = room.state == 'not_started' and not changed and call('HLEN', PEOPLE) > 0 and call('PTTL', STATE) < DAY_MS - 3600000
+    wind(due_at() ~= nil)
     if changed then
         room.revision = room.revision + 1
         save()
@@ -472,6 +514,33 @@ local function settle()
     return shown
 end
 
+-- From now on no earlier operation of this hub is done here. `text` is the answer, for a repetition.
+local function close_behind(text)
+    call('HSET', OPERATIONS, hub, digits(context.operation) .. ' ' .. text)
+    if room.state == 'not_started' then
+        call('PEXPIRE', OPERATIONS, DAY_MS)
+    end
+end
+
+-- What a call did, for whoever checks it afterwards (docs/guarantees.md).
+local function write_down(reply)
+    local entry = {
+        verb = context.verb, hub = hub, operation = context.operation, now = now, wall = wall, seats = seats, before = before,
+        after = reply.room, results = reply.results, grace_ms = context.grace_ms, place_ms = context.place_ms,
+        hold_ms = context.hold_ms, idle_ms = context.idle_ms,
+    }
+    if #ARGV > 1 then
+        entry.arguments = {unpack(ARGV, 2)}
+    end
+    for field, value in pairs(change) do
+        if type(value) ~= 'table' or next(value) then
+            entry[field] = value
+        end
+    end
+    call('XADD', AUDIT, 'MAXLEN', '~', AUDIT_MAX, '*', 'entry', cjson.encode(entry))
+    call('PEXPIRE', AUDIT, 7 * DAY_MS)
+end
+
 -- Settles and returns the reply. `results` is the verb's own, a function of the settled room or a list; an answer to a
 -- registered hub is kept until its next operation, so that a repetition gets the same.
 local function answer(results, registered)
@@ -482,12 +551,12 @@ local function answer(results, registered)
     if results and next(results) then
         reply.results = results
     end
+    if AUDIT and changed then
+        write_down(reply)
+    end
     local text = cjson.encode(reply)
     if registered and room.state ~= 'ended' then
-        call('HSET', OPERATIONS, hub, context.operation .. ' ' .. text)
-        if room.state == 'not_started' then
-            call('PEXPIRE', OPERATIONS, DAY_MS)
-        end
+        close_behind(text)
     end
     return text
 end

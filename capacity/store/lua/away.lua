@@ -2,7 +2,7 @@
 -- Connections were lost: seat, held seat or place are kept for their time. A lease that is no longer theirs changes nothing.
 -- ARGV[2…]  participant, lease, for each; the leases may be those of a dead hub
 -- results   for each: "away" or "gone"
-local reply = enter(true)
+local reply = enter('registered')
 if reply then
     return reply
 end
@@ -14,9 +14,9 @@ for i = 2, #ARGV, 2 do
     if known and known.lease == ARGV[i + 1] then
         if call('ZREM', READY, participant) == 1 then
             call('ZADD', LINE_AWAY, place_until, participant)
-            write(participant, '-' .. string.format('%.0f', place_until), known.since)
+            write(participant, '-' .. digits(place_until), known.since)
         elseif call('ZSCORE', HOLDS, participant) then
-            write(participant, '-' .. string.format('%.0f', place_until), known.since)
+            write(participant, '-' .. digits(place_until), known.since)
         else
             call('ZADD', SEAT_AWAY, now + context.grace_ms, participant)
             write(participant, '-')

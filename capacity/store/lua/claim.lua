@@ -2,7 +2,7 @@
 -- Participants take their held seat over the open connection.
 -- ARGV[2…]  participant, lease, for each
 -- results   for each: "seated" (now or before) · "nothing_held" · "gone" (no longer this connection's)
-local reply = enter(true)
+local reply = enter('registered')
 if reply then
     return reply
 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- A hub without connections gives the room up, unless it is the last to watch somebody there or an open room.
 -- results   "detached" or "stay"
-local reply = enter(false)
+local reply = enter('ordered')
 if reply then
     return reply
 end
@@ -12,7 +12,7 @@ if room.state ~= 'ended' then
         word = 'stay'
     else
         call('HDEL', HUBS, hub)
-        call('HDEL', OPERATIONS, hub)
+        close_behind('')
     end
 end
 return answer({word})

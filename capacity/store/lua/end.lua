@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Ends the room, opened or not. Twice is once.
 -- ARGV[2]   the reason: host or api
-local reply = enter(false)
+local reply = enter()
 if reply then
     return reply
 end

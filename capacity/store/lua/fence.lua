@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- A dead hub may no longer act on the room; its host connections are gone. Its participants are made away by away.lua.
 -- ARGV[2]   the dead hub
-local reply = enter(false)
+local reply = enter()
 if reply then
     return reply
 end

@@ -4,7 +4,7 @@
 -- ARGV[3]   1: open the room if it is not started, 0: do not
 -- ARGV[4…]  participants who are hosts now
 -- results   {"refusal"} if the room could not be opened
-local reply = enter(true)
+local reply = enter('registered')
 if reply then
     return reply
 end

@@ -17,7 +17,7 @@ for i = 2, #ARGV do
         local held_until = call('ZSCORE', HOLDS, participant)
         local lease = known.lease or ''
         if held_until then
-            result = {'held', tonumber(held_until), lease}
+            result = {'held', on_wall(tonumber(held_until)), lease}
         elseif rank then
             result = {'waiting', rank + 1, lease}
         else

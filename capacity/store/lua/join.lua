@@ -2,7 +2,7 @@
 -- Connections arrive: each gets a seat or a place, takes its held seat, resumes, or takes over from an older connection.
 -- ARGV[2…]  participant, lease (HUB.CONNECTION), for each
 -- results   for each: ["seated"] · ["waiting", position, sequence] · ["held", held_until, reason, told] (held in this very call) · ["put_out"]
-local reply = enter(true)
+local reply = enter('registered')
 if reply then
     return reply
 end

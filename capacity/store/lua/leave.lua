@@ -2,7 +2,7 @@
 -- Participants give up their seat or place at once. A lease that is no longer theirs frees nothing.
 -- ARGV[2…]  participant, lease, for each
 -- results   for each: "left" or "gone"
-local reply = enter(true)
+local reply = enter('registered')
 if reply then
     return reply
 end

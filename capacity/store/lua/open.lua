@@ -2,7 +2,7 @@
 -- Opens the room. Twice is once.
 -- ARGV[2]   1: an ended room starts afresh (API), 0: it stays ended
 -- results   {"refusal"} if it could not be opened
-local reply = enter(false)
+local reply = enter()
 if reply then
     return reply
 end

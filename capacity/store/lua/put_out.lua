@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Puts a participant out and keeps them out until the room starts afresh. Twice is once.
 -- ARGV[2]   the participant
-local reply = enter(false)
+local reply = enter()
 if reply then
     return reply
 end

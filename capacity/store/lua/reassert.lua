@@ -1,8 +1,8 @@
-#!lua
+#!lua flags=allow-oom
 -- A hub that was fenced, or whose store lost data, says who is connected to it and what they had.
 -- ARGV[2…]  participant, lease, what they had (seated, held, waiting), their sequence or 0 (order of arrival), for each
 -- results   for each: ["seated"] · ["waiting", position, sequence, lost] (lost: 1 if a seat was) · ["held", held_until] · ["replaced"] · ["put_out"]
-local reply = enter(true)
+local reply = enter('registered')
 if reply then
     return reply
 end
@@ -10,6 +10,30 @@ if room.state == 'ended' then
     return answer()
 end
 local settling = now < room.settling_at
+
+-- Counts a seat given back beyond the limit: the store granted it to somebody else, or would have, had it not lost the first grant.
+local function beyond()
+    if occupied() > room.seat_limit then
+        room.over = room.over + 1
+    end
+end
+
+-- The store knows of a place in the line, or of a hold, where the lost history had given a hold or a seat.
+local function give_back(participant, lease, had, since)
+    local waited_on = call('ZREM', LINE, participant) == 1
+    if waited_on then
+        call('ZREM', READY, participant)
+        change.moved = true
+        if had == 'held' then
+            call('ZADD', HOLDS, now + context.hold_ms, participant)
+            changed = true
+        end
+        beyond()
+    end
+    if had == 'seated' and (call('ZREM', HOLDS, participant) == 1 or waited_on) then
+        seat(participant, lease, since)
+    end
+end
 
 local function again(participant, lease, had, sequence)
     local met = call('HGET', MET, participant)
@@ -19,25 +43,34 @@ local function again(participant, lease, had, sequence)
     local known = record(participant)
     if known then
         if known.lease and known.lease ~= lease then
-            return 'replaced'
+            if not settling then
+                return 'replaced'
+            end
+            -- The store forgot which connection was the newer; the one that is there is believed.
+            table.insert(change.replaced, {participant, known.lease})
         end
-        if not known.lease then
+        if known.lease ~= lease then
             call('ZREM', SEAT_AWAY, participant)
             if call('ZREM', LINE_AWAY, participant) == 1 then
                 call('ZADD', READY, call('ZSCORE', LINE, participant), participant)
             end
             write(participant, lease, known.since)
         end
+        if settling and had ~= 'waiting' then
+            give_back(participant, lease, had, known.since)
+        end
         return 'known'
     end
     if had == 'seated' and (settling or (to_give() > 0 and call('ZCARD', READY) == 0)) then
         seat(participant, lease)
+        beyond()
         return 'known'
     end
     meet(participant, 'w')
     if had == 'held' and settling then
         write(participant, lease, now)
         call('ZADD', HOLDS, now + context.hold_ms, participant)
+        beyond()
         return 'known'
     end
     if had == 'waiting' and sequence > 0 then
@@ -66,7 +99,7 @@ return answer(function()
             if sequence then
                 results[i] = {'waiting', call('ZRANK', LINE, participant) + 1, tonumber(sequence), word == 'lost' and 1 or 0}
             elseif held_until then
-                results[i] = {'held', tonumber(held_until)}
+                results[i] = {'held', on_wall(tonumber(held_until))}
             else
                 results[i] = {'seated'}
             end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Does what is due (lapsed times, a new limit, the next piece of an allotment) and shows the room. Writes nothing if nothing is due.
-local reply = enter(false)
+local reply = enter()
 if reply then
     return reply
 end
