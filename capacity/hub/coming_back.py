@@ -42,6 +42,7 @@ async def resync(room: LiveRoom) -> None:
         await _find_strangers(room)
         room.lane.add("host")  # also with none left: a call that said so may have failed
         room.line.moved()  # who was owed a place when the store went away still is
+        room.hub.stats.resyncs += 1
         log.info("room_resynced", connections=len(present) + len(room.hosts.everybody))
     except Unavailable:
         room.hub.store_lost()
@@ -93,5 +94,6 @@ async def reap(room: LiveRoom, run: list[Operation]) -> None:
             room.lane.put_back(run[index:])
             room.hub.store_lost()
             return
+        room.hub.stats.reaped += 1
         log.info("hub_reaped", dead=dead, participants=len(leases))
         room.reaped(dead, True)

@@ -65,6 +65,7 @@ class Consumer:
         if now - self._looked_at >= self._abandoned_after_ms / 2000:
             self._looked_at = now
             for entry in await self._stream.abandoned(self._abandoned_after_ms):
+                self._hub.stats.taken_over += 1
                 log.info("event_taken_over", entry=entry.id)
                 await self._handle(entry)
         if now - self._trimmed_at >= TRIM_EVERY_SECONDS:

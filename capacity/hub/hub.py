@@ -145,6 +145,11 @@ class Hub:
         """Live connections."""
         return sum(len(room.by_lease) + len(room.hosts.everybody) for room in self._live.values())
 
+    @property
+    def seats_over(self) -> int:
+        """Seats beyond the limit, in the rooms that this hub watches, that were given back after a loss of data."""
+        return sum(room.snapshot.over for room in self._live.values() if room.snapshot is not None)
+
     def problems(self) -> list[str]:
         """Return why this hub should get no new connections; nothing if it is ready."""
         found = []

@@ -263,6 +263,7 @@ class LiveRoom:
     async def _return_after_fence(self, run: list[Operation]) -> None:
         """The room does not know this hub: it was taken for dead, or the store lost the room. Come back, then do the run."""
         self._fenced += 1
+        self.hub.stats.fenced += 1
         if self._fenced > FENCED_MAX:
             raise Unavailable("fenced again and again")
         self.lane.put_back(run)
@@ -326,6 +327,7 @@ class LiveRoom:
         if known.revision > 0 and change.epoch == known.epoch and change.revision <= known.revision:
             return
         if change.revision != known.revision + 1 or (known.revision > 0 and change.epoch != known.epoch):
+            self.hub.stats.gaps += 1
             log.warning("feed_gap", revision=known.revision, heard=change.revision)
             self.resync()
         self.snapshot = change

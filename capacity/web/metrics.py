@@ -14,6 +14,12 @@
 | `capacity_refreshes_total` | | attendees told to refresh |
 | `capacity_plan_changes_total` | `verdict` | plan changes taken from the stream, by what became of them |
 | `capacity_store_outages_total` | | times the store became unusable |
+| `capacity_seats_over` | | seats beyond the limit, in the rooms that this process watches, given back after a loss of data |
+| `capacity_fenced_total` | | calls that a room refused since it did not know this process: taken for dead, or the room was lost |
+| `capacity_feed_gaps_total` | | messages of the feed that showed that others before them were lost |
+| `capacity_resyncs_total` | | rooms in which this process said anew who is connected to it |
+| `capacity_reaped_total` | | rooms in which this process made the participants of a dead one away |
+| `capacity_taken_over_total` | | plan changes that another process had begun and not finished |
 | `capacity_payments_total` | `outcome` | payments of the billing desk: `paid`, `declined`, `awaiting` their owner, `unavailable` gateway |
 | `capacity_http_requests_total` | `route`, `method`, `status` | HTTP requests answered |
 | `capacity_http_request_seconds` | `route` | how long answering took, a histogram |
@@ -98,6 +104,13 @@ class Metrics:
         self._count("refreshes", "Attendees told to refresh.", lambda: stats.refreshes)
         self._count("plan_changes", "Plan changes from the stream by verdict.", lambda: stats.events, "verdict")
         self._count("store_outages", "Times the store became unusable.", lambda: stats.store_outages)
+        seats_over = Gauge("capacity_seats_over", "Seats beyond the limit after a loss of data.", registry=self.registry)
+        seats_over.set_function(lambda: hub.seats_over)
+        self._count("fenced", "Calls that a room refused since it did not know this process.", lambda: stats.fenced)
+        self._count("feed_gaps", "Messages of the feed that showed that others were lost.", lambda: stats.gaps)
+        self._count("resyncs", "Rooms in which this process said anew who is here.", lambda: stats.resyncs)
+        self._count("reaped", "Rooms in which a dead process's participants were made away.", lambda: stats.reaped)
+        self._count("taken_over", "Plan changes that another process left unfinished.", lambda: stats.taken_over)
         self._count("payments", "Payments of the billing desk by outcome.", lambda: payments, "outcome")
 
     def _count(self, name: str, help: str, read: Callable[[], int | Mapping[str, int]], label: str = "") -> None:

@@ -18,6 +18,10 @@ class RoomHub(Protocol):
         """Connections of participants in this process."""
 
     @property
+    def seats_over(self) -> int:
+        """Seats beyond the limit after a loss of data, in the rooms that this process watches."""
+
+    @property
     def stats(self) -> Stats:
         """What the hub counts."""
 

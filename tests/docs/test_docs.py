@@ -291,6 +291,7 @@ class QuietHub:
         from capacity.hub.stats import Stats
 
         self.connections = 0
+        self.seats_over = 0
         self.stats = Stats()
 
     def problems(self) -> list[str]:

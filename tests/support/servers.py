@@ -41,17 +41,20 @@ def free_port() -> int:
 class Server:
     """One store process; it may be killed, frozen and started again on the same port."""
 
-    def __init__(self, binary: str, directory: Path, slots: tuple[int, int] = (0, 16383)) -> None:
+    def __init__(
+        self, binary: str, directory: Path, slots: tuple[int, int] = (0, 16383), *, cluster: bool = True
+    ) -> None:
         self._binary = binary
+        self._cluster = cluster
         self._slots = slots
-        self._directory = directory
+        self.directory = directory
         self._log = directory / "server.log"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it as a cluster of one node, without a file: what it had before is lost."""
+        """Start it as a cluster of one node (or alone), without a file: what it had before is lost."""
         arguments = [
             self._binary,
             *(
@@ -60,17 +63,28 @@ class Server:
                 "--bind",
                 "127.0.0.1",
                 "--dir",
-                str(self._directory),
+                str(self.directory),
                 "--logfile",
                 str(self._log),
             ),
-            *("--cluster-enabled", "yes", "--save", "", "--appendonly", "no", "--cluster-require-full-coverage", "no"),
+            *(
+                "--cluster-enabled",
+                "yes" if self._cluster else "no",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--cluster-require-full-coverage",
+                "no",
+            ),
         ]
         self._process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         client: Any = redis.Redis(port=self.port, socket_timeout=5)
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         while True:
             try:
+                if client.ping() and not self._cluster:
+                    break
                 if client.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
                     break
                 if not client.execute_command("CLUSTER SLOTS"):
