@@ -4,6 +4,9 @@ redis://[user:password@]host[:port][/db][?option=…]     rediss:// the same ove
 unix://[user:password@]/path/of/socket[?db=…]
 redis+sentinel://[user:password@]h1[:p],h2[:p]/NAME[?option=…]     26379 is the default port
 redis+cluster://[user:password@]h1[:p],h2[:p][?option=…]
+
+Options: client_name=WORD everywhere. With rediss:// and redis+sentinel://, ssl_ca_certs, ssl_certfile and ssl_keyfile=PATH,
+ssl_cert_reqs=none|optional|required and ssl_check_hostname=true|false. ssl=true is TLS with redis+sentinel://.
 """
 
 from __future__ import annotations
@@ -17,6 +20,17 @@ import msgspec
 Scheme = Literal["redis", "rediss", "unix", "redis+sentinel", "redis+cluster"]
 
 _DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379, "redis+cluster": 6379}
+_OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "redis": ("client_name",),
+    "rediss": ("client_name", *_OF_TLS),
+    "unix": ("client_name",),
+    "redis+sentinel": ("client_name", "ssl", *_OF_TLS),
+    "redis+cluster": ("client_name",),
+}
+_FLAG = ("true", "false")
+_WORDS = {"ssl": _FLAG, "ssl_check_hostname": _FLAG, "ssl_cert_reqs": ("none", "optional", "required")}
+"""Options that take one of a few words."""
 _NODE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -30,7 +44,7 @@ class RedisAddress(msgspec.Struct, frozen=True):
     username: str | None = None
     password: str | None = None
     db: int = 0
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str | bool], ...] = ()
 
     def __repr__(self) -> str:
         where = self.path or ",".join(f"{host}:{port}" for host, port in self.nodes)
@@ -51,33 +65,32 @@ def parse(url: str) -> RedisAddress:
     parts = urlsplit("//" + rest)
     userinfo, at, hosts = parts.netloc.rpartition("@")
     username, _, password = userinfo.partition(":")
-    options = tuple(parse_qsl(parts.query, keep_blank_values=True))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    db = query.pop("db", "")
     path = unquote(parts.path)
     common = {
         "scheme": cast(Scheme, scheme),
         "username": unquote(username) or None if at else None,
         "password": unquote(password) or None if at else None,
+        "options": _options(scheme, query),
     }
     if scheme == "unix":
         if hosts or len(path) < 2 or path.endswith("/"):
             raise ValueError("after unix:// comes the absolute path of a socket: unix:///run/valkey.sock")
-        db = _database(dict(options).get("db", ""))
-        return msgspec.convert({**common, "path": path, "db": db, "options": _without_db(options)}, RedisAddress)
+        return msgspec.convert({**common, "path": path, "db": _database(db)}, RedisAddress)
     nodes = tuple(_node(text, _DEFAULT_PORTS[scheme]) for text in hosts.split(","))
     name = path.removeprefix("/")
     if scheme == "redis+sentinel":
         if not name or "/" in name:
             raise ValueError("after the hosts comes / and the name of the master: redis+sentinel://h1:p,h2:p/NAME")
-        found = {**common, "nodes": nodes, "master": name, "db": _database(dict(options).get("db", ""))}
-        return msgspec.convert({**found, "options": _without_db(options)}, RedisAddress)
+        return msgspec.convert({**common, "nodes": nodes, "master": name, "db": _database(db)}, RedisAddress)
     if scheme == "redis+cluster":
-        if name or dict(options).get("db", "0") != "0":
+        if name or db not in ("", "0"):
             raise ValueError("a cluster has database 0 alone")
-        return msgspec.convert({**common, "nodes": nodes, "options": _without_db(options)}, RedisAddress)
+        return msgspec.convert({**common, "nodes": nodes}, RedisAddress)
     if len(nodes) > 1:
         raise ValueError("several hosts need redis+sentinel:// or redis+cluster://")
-    db = _database(name or dict(options).get("db", ""))
-    return msgspec.convert({**common, "nodes": nodes, "db": db, "options": _without_db(options)}, RedisAddress)
+    return msgspec.convert({**common, "nodes": nodes, "db": _database(name or db)}, RedisAddress)
 
 
 def _node(text: str, default_port: int) -> tuple[str, int]:
@@ -96,5 +109,16 @@ def _database(text: str) -> int:
     return int(text or 0)
 
 
-def _without_db(options: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(option for option in options if option[0] != "db")
+def _options(scheme: str, query: dict[str, str]) -> tuple[tuple[str, str | bool], ...]:
+    """Return the options as the client library wants them. It raises TypeError for those that it does not know."""
+    for name, value in query.items():
+        if name not in _OPTIONS[scheme]:
+            raise ValueError(f"the options of {scheme}:// are db, {', '.join(_OPTIONS[scheme])}; there is another one")
+        if name in _WORDS and value not in _WORDS[name]:
+            raise ValueError(f"{name} is one of {', '.join(_WORDS[name])}")
+        if not value:
+            raise ValueError(f"{name} has no value")
+    tls = scheme == "rediss" or query.get("ssl") == "true"
+    if not tls and any(name in _OF_TLS for name in query):
+        raise ValueError("an option ssl_… needs ssl=true")
+    return tuple((name, value == "true" if _WORDS.get(name) == _FLAG else value) for name, value in query.items())

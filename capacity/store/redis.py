@@ -118,6 +118,8 @@ class Clients:
         """Close every connection."""
         for client in (self.scripts, self.reads, *self._subscriptions.values()):
             await client.aclose()
+            if (sentinel := getattr(client, "sentinel", None)) is not None:
+                await sentinel.aclose()
 
 
 def _client(address: RedisAddress, timeout_seconds: float, greet: Callable[[Any], Any] | None = None) -> Any:
@@ -143,7 +145,9 @@ def _client(address: RedisAddress, timeout_seconds: float, greet: Callable[[Any]
         options["redis_connect_func"] = greet
     if address.scheme == "redis+sentinel":
         sentinel = Sentinel(list(address.nodes), **options)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(address.master or "", **options)
+        client = sentinel.master_for(address.master or "", **options)
+        client.sentinel = sentinel  # to be closed with it
+        return client
     pooled: dict[str, Any] = options | {"max_connections": CONNECTIONS_MAX, "timeout": timeout_seconds}
     if address.scheme == "unix":
         pool = BlockingConnectionPool(connection_class=UnixDomainSocketConnection, path=address.path, **pooled)

@@ -12,7 +12,7 @@ connection from inside `send` or `close` is told later, never from within the hu
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
@@ -21,7 +21,7 @@ from capacity import errors
 from capacity.protocol import codec
 from capacity.protocol.messages import ClientMessage
 from capacity.web import frames
-from capacity.web.limits import CONTROL_FRAMES, MESSAGES, spend
+from capacity.web.limits import CONTROL_FRAMES, MESSAGES, Rate, spend
 from capacity.web.watch import Watch, complain
 
 WRITE_BUFFER_BYTES_MAX: Final = 256 * 1024
@@ -42,7 +42,10 @@ class Connection(Protocol):
 
 
 class WebSocket(asyncio.Protocol):
-    """The edge's side of a connection; the hub knows it as `Socket` and uses `send` and `close` alone."""
+    """The edge's side of a connection; the hub knows it as `Socket` and uses `send` and `close` alone.
+
+    What is ours about it, and not the RFC's, stands in the limits below and in `_text_received`.
+    """
 
     __slots__ = (
         "_connection",
@@ -61,6 +64,9 @@ class WebSocket(asyncio.Protocol):
         "beat",
     )
     beat: int
+    message_bytes_max: ClassVar[int] = codec.MESSAGE_BYTES_MAX
+    fragments_max: ClassVar[int] = FRAGMENTS_MAX
+    message_rate: ClassVar[Rate] = MESSAGES
 
     def __init__(
         self, transport: asyncio.Transport, connections: set[Any], watch: Watch, loop: asyncio.AbstractEventLoop
@@ -164,8 +170,11 @@ class WebSocket(asyncio.Protocol):
                     length = data[start] << 8 | data[start + 1]
                     start += 2
                 elif length == 127:
-                    length = codec.MESSAGE_BYTES_MAX + 1
-                if length + len(self._fragments or b"") > codec.MESSAGE_BYTES_MAX:
+                    if size - start < 8:
+                        break
+                    length = int.from_bytes(data[start : start + 8], "big")
+                    start += 8
+                if length + len(self._fragments or b"") > self.message_bytes_max:
                     self._violation(errors.TOO_BIG)
                     break
             end = start + 4 + length
@@ -196,7 +205,7 @@ class WebSocket(asyncio.Protocol):
             if final:
                 self._fragments = None
                 self._message(bytes(fragments))
-            elif self._fragments_count >= FRAGMENTS_MAX:
+            elif self._fragments_count >= self.fragments_max:
                 self._violation(errors.TOO_BIG)
         elif fragments is not None:
             self._violation(errors.PROTOCOL_ERROR)
@@ -209,17 +218,21 @@ class WebSocket(asyncio.Protocol):
             self._fragments_count = 1
 
     def _message(self, payload: bytes) -> None:
-        self._messages_full_at = spend(self._messages_full_at, self._loop.time(), MESSAGES)
+        self._messages_full_at = spend(self._messages_full_at, self._loop.time(), self.message_rate)
         if self._messages_full_at < 0:
             self._violation(errors.RATE_LIMITED)
             return
         try:
             # The decoder of messages does not look into fields that it does not know.
             payload.decode()
-            message = codec.decode(payload)
         except UnicodeDecodeError:
             self._violation(errors.BAD_DATA)
-            return
+        else:
+            self._text_received(payload)
+
+    def _text_received(self, text: bytes) -> None:
+        try:
+            message = codec.decode(text)
         except codec.BadMessage:
             self._violation(errors.BAD_MESSAGE)
             return

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from tests.support.process import HubProcess
 from tests.support.servers import Server, binaries
 from tests.support.service import ACCOUNT, Billing, Hub, serving, settings
 from tests.support.waiting import wait_until
@@ -171,3 +173,47 @@ async def test_out_of_memory_seats_are_still_freed(store: Server, admin: Any) ->
         await cem.say("claim")
         await cem.told("seated")
         await billing.close()
+
+
+async def test_a_hub_that_hears_nothing_takes_nobody_and_says_so(store: Server, admin: Any) -> None:
+    """Everything is answered, but no message of the feed arrives: seats would change without anybody being told."""
+    async with serving(settings(store.url)) as hub:
+        billing = Billing(store.url)
+        await billing.account(1)
+        await hub.host()
+        ann = await hub.join("ann")
+        await ann.told("seated")
+
+        async def deaf() -> bool:
+            await admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            return bool(ann.of("error"))
+
+        await wait_until(deaf, within_seconds=15, what="told that the service is unavailable")
+        assert ann.of("error")[0]["code"] == "unavailable"
+        assert await (await hub.join("ben")).gone() == (1013, "unavailable")
+
+        async def ready() -> bool:
+            return await problems(hub) == []
+
+        await wait_until(ready, within_seconds=10)
+        await (await hub.join("ben")).told("waiting")
+        await billing.close()
+
+
+async def test_a_process_that_stood_still_looks_before_it_acts(
+    redis_url: str, billing: Billing, tmp_path: Path
+) -> None:
+    """Stopped for less than its lease it is fenced by nobody; it takes nobody new before it knows where it stands."""
+    async with HubProcess(redis_url, tmp_path, lease_seconds=30) as hub:
+        await billing.account(1)
+        await hub.host()
+        ann = await hub.join("ann")
+        await ann.told("seated")
+        hub.process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        await wait_until(lambda: time.monotonic() - stopped > 4.5, within_seconds=6)
+        hub.process.send_signal(signal.SIGCONT)
+        assert (await ann.told("error"))["code"] == "unavailable"
+        await hub.ready()
+        await (await hub.join("ben")).told("waiting")
+        assert "loop_stood_still" in hub.log.read_text()
