@@ -92,10 +92,11 @@ def build(settings: Settings, *, tax: Tax | None = None) -> Application:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await hub.start()
-        clerk = asyncio.create_task(desk.clerk.run()) if desk is not None else None
+        beside = [asyncio.create_task(keyring.watch())]
+        if desk is not None:
+            beside.append(asyncio.create_task(desk.clerk.run()))
         yield
-        if clerk is not None:
-            await end([clerk])
+        await end(beside)
         await hub.stop()
 
     asgi = Starlette(

@@ -36,9 +36,10 @@ class Clients:
     def __init__(self, url: str) -> None:
         self._address = parse(url)
         self._servers: set[str] = set()
+        self._sentinels: list[Sentinel] = []
         self._on_other_server: Callable[[], None] | None = None
-        self.scripts: Any = _client(self._address, SCRIPT_TIMEOUT_SECONDS, self._greet)
-        self.reads: Any = _client(self._address, READ_TIMEOUT_SECONDS)
+        self.scripts: Any = _client(self._address, SCRIPT_TIMEOUT_SECONDS, self._sentinels, self._greet)
+        self.reads: Any = _client(self._address, READ_TIMEOUT_SECONDS, self._sentinels)
         self._subscriptions: dict[str, Any] = {}
 
     def watch_servers(self, on_other_server: Callable[[], None]) -> None:
@@ -87,7 +88,7 @@ class Clients:
             if node:
                 host, _, port = node.rpartition(":")
                 address = msgspec.structs.replace(address, scheme="redis", nodes=((host, int(port)),))
-            self._subscriptions[node] = _client(address, READ_TIMEOUT_SECONDS)
+            self._subscriptions[node] = _client(address, READ_TIMEOUT_SECONDS, self._sentinels)
         return self._subscriptions[node].pubsub()
 
     async def learn_nodes(self) -> None:
@@ -116,13 +117,17 @@ class Clients:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in (self.scripts, self.reads, *self._subscriptions.values()):
+        for client in (self.scripts, self.reads, *self._subscriptions.values(), *self._sentinels):
             await client.aclose()
-            if (sentinel := getattr(client, "sentinel", None)) is not None:
-                await sentinel.aclose()
 
 
-def _client(address: RedisAddress, timeout_seconds: float, greet: Callable[[Any], Any] | None = None) -> Any:
+def _client(
+    address: RedisAddress,
+    timeout_seconds: float,
+    sentinels: list[Sentinel],
+    greet: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Return a client. `sentinels` gets what it asks for its primary, to be closed with it; `greet` sets up its connections."""
     options: dict[str, Any] = dict(address.options) | {
         "username": address.username,
         "password": address.password,
@@ -145,9 +150,8 @@ def _client(address: RedisAddress, timeout_seconds: float, greet: Callable[[Any]
         options["redis_connect_func"] = greet
     if address.scheme == "redis+sentinel":
         sentinel = Sentinel(list(address.nodes), **options)  # type: ignore[no-untyped-call]
-        client = sentinel.master_for(address.master or "", **options)
-        client.sentinel = sentinel  # to be closed with it
-        return client
+        sentinels.append(sentinel)
+        return sentinel.master_for(address.master or "", **options)
     pooled: dict[str, Any] = options | {"max_connections": CONNECTIONS_MAX, "timeout": timeout_seconds}
     if address.scheme == "unix":
         pool = BlockingConnectionPool(connection_class=UnixDomainSocketConnection, path=address.path, **pooled)

@@ -6,6 +6,7 @@ PyJWT checks the form and the signature. Its claim checks are lenient (an `exp` 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from starlette.requests import Request
 
 from capacity.errors import ErrorCode, Refused, SettingError
 from capacity.protocol.tokens import ANY_ACCOUNT, Claims, claims_of
-from capacity.web.token_keys import FILE_PREFIX, Keys, file_keys, secret_keys
+from capacity.web.token_keys import FILE_PREFIX, KeyFile, Keys, key_ids, secret_keys
+from capacity.web.watch import complain
 
 AUDIENCE = "capacity"
 LEEWAY_SECONDS = 30
@@ -27,6 +29,7 @@ TOKEN_CHARACTERS_MAX = 8192
 INSTANT_SECONDS_MAX = 253_402_300_799
 """The end of the year 9999. Beyond it stand instants in ms, a common mistake that would make a token eternal."""
 KEY_FILE_CHECK_SECONDS = 1.0
+KEY_IDS_LOGGED_MAX = 20
 
 log = structlog.get_logger("capacity.auth")
 
@@ -37,37 +40,53 @@ _decode_payload = msgspec.json.Decoder().decode
 class KeyRing:
     """Verifies tokens with the keys of CAPACITY_TOKEN_KEY.
 
-    The keys of a file are read again within a second of its change, so keys rotate without a restart. While the new
-    file cannot be used, the old keys stay.
+    The keys of a file rotate without a restart: `watch` looks at it every second. While what is there cannot be used,
+    because it is half written or damaged, the old keys stay. A key that is gone from the file verifies nothing any more;
+    connections that it let in stay.
     """
 
-    def __init__(
-        self,
-        token_key: str,
-        *,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, token_key: str, *, clock: Callable[[], float] = time.time) -> None:
         """Raises SettingError for a key that cannot work. `token_key` is a secret, or `file:` and a path."""
         self._clock = clock
-        self._monotonic = monotonic
-        self._path: Path | None = None
+        self._file: KeyFile | None = None
+        self._complaint = ""
         if token_key.startswith(FILE_PREFIX):
-            self._path = Path(token_key.removeprefix(FILE_PREFIX))
-            self._stamp = _stamp(self._path)
-            self._checked_at = monotonic()
-        self._use(file_keys(self._path) if self._path else secret_keys(token_key))
+            self._file = KeyFile(Path(token_key.removeprefix(FILE_PREFIX)))
+        self._use(self._file.keys if self._file else secret_keys(token_key))
 
     def __repr__(self) -> str:
-        return f"KeyRing({'secret' if self._path is None else self._path})"
+        return f"KeyRing({'secret' if self._file is None else self._file.path})"
+
+    async def watch(self) -> None:
+        """Keep up with the file, until cancelled. Returns at once for a secret."""
+        while self._file is not None:
+            await asyncio.sleep(KEY_FILE_CHECK_SECONDS)
+            try:
+                self.refresh()
+            except Exception as error:
+                complain("token_keys_failed", error)
+
+    def refresh(self) -> None:
+        """Take over what has changed in the file. One log line tells of it, or of what keeps us from it."""
+        if self._file is None:
+            return
+        try:
+            changed = self._file.look()
+        except SettingError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                log.warning("token_keys_unusable", reason=self._complaint)
+            return
+        self._complaint = ""
+        if changed:
+            self._use(self._file.keys)
+            log.info("token_keys_changed", keys=len(self._keys), kids=key_ids(self._keys)[:KEY_IDS_LOGGED_MAX])
 
     def verify(self, token: str) -> Claims:
         """Return the claims of a valid token.
 
         Raises Refused: `token_expired`, `invalid_id` for a claim that is no id, `unauthorized` for everything else.
         """
-        if self._path is not None and self._monotonic() - self._checked_at >= KEY_FILE_CHECK_SECONDS:
-            self._reload(self._path)
         payload = self._payload(token)
         expires_at = _instant(payload, "exp")
         if expires_at is None:
@@ -104,29 +123,6 @@ class KeyRing:
     def _use(self, keys: Keys) -> None:
         self._keys = keys
         self._only = next(iter(keys.values())) if len(keys) == 1 else None
-
-    def _reload(self, path: Path) -> None:
-        self._checked_at = self._monotonic()
-        stamp = _stamp(path)
-        if stamp == self._stamp:
-            return
-        # Taken before reading: a file that changes meanwhile is read once more.
-        self._stamp = stamp
-        try:
-            self._use(file_keys(path))
-        except SettingError as error:
-            log.warning("token_keys_kept", reason=str(error))
-        else:
-            log.info("token_keys_reloaded", keys=len(self._keys))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes with the file; None while it is not there. The inode tells of a file renamed into place."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _instant(payload: dict[str, Any], claim: str) -> float | None:

@@ -104,7 +104,9 @@ class Metrics:
         self._count("refreshes", "Attendees told to refresh.", lambda: stats.refreshes)
         self._count("plan_changes", "Plan changes from the stream by verdict.", lambda: stats.events, "verdict")
         self._count("store_outages", "Times the store became unusable.", lambda: stats.store_outages)
-        seats_over = Gauge("capacity_seats_over", "Seats beyond the limit after a loss of data.", registry=self.registry)
+        seats_over = Gauge(
+            "capacity_seats_over", "Seats beyond the limit after a loss of data.", registry=self.registry
+        )
         seats_over.set_function(lambda: hub.seats_over)
         self._count("fenced", "Calls that a room refused since it did not know this process.", lambda: stats.fenced)
         self._count("feed_gaps", "Messages of the feed that showed that others were lost.", lambda: stats.gaps)

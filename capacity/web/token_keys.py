@@ -5,6 +5,8 @@
                   RSA, 2048 bits or more → RS256 · EC P-256 → ES256 · Ed25519 → EdDSA
 
 The algorithm belongs to the key and is never taken from a token (RFC 8725, section 3.1).
+
+The file may change while we run: `KeyFile` tells. What it holds never stands in an error.
 """
 
 from __future__ import annotations
@@ -49,15 +51,64 @@ def secret_keys(secret: str) -> Keys:
 
 def file_keys(path: Path) -> Keys:
     """Return the keys of a PEM or JWKS file. Raises SettingError, which never quotes the file, when there is none."""
+    return _keys(path, _read(path))
+
+
+class KeyFile:
+    """The file, and whether it has changed. `keys` are the last that could be used.
+
+    A file that has changed is read, and once more at the next look: what is written meanwhile may leave its instant and
+    its size as they were. One that cannot be used is read at every look, for it may be half written, or may not be ours to
+    read yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises SettingError for a file without a usable key."""
+        self.path = path
+        self._stamp = _stamp(path)
+        self._settled = False
+        self._data = _read(path)
+        self.keys = _keys(path, self._data)
+
+    def look(self) -> bool:
+        """Look at the file; return whether `keys` are others now. Raises SettingError while it cannot be used."""
+        stamp = _stamp(self.path)
+        if stamp == self._stamp and self._settled:
+            return False
+        self._settled = False
+        data = _read(self.path)
+        keys = self.keys if data == self._data else _keys(self.path, data)
+        changed = keys is not self.keys
+        self._settled = stamp == self._stamp
+        self._stamp, self._data, self.keys = stamp, data, keys
+        return changed
+
+
+def key_ids(keys: Keys) -> list[str]:
+    """Return the `kid` of the keys that have one."""
+    return [key.key_id for key in keys.values() if isinstance(key.key_id, str)]
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes with the file; None while it is not there. The inode tells of a file renamed into place."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
+
+
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(KEY_FILE_BYTES_MAX)
+            return file.read(KEY_FILE_BYTES_MAX)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise _useless(f"{path} cannot be read ({reason})") from None
-    if data.lstrip().startswith(b"{"):
-        return _jwks_keys(path, data)
-    return _pem_keys(path, data)
+
+
+def _keys(path: Path, data: bytes) -> Keys:
+    return _jwks_keys(path, data) if data.lstrip().startswith(b"{") else _pem_keys(path, data)
 
 
 def _pem_keys(path: Path, data: bytes) -> Keys:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from capacity.errors import ErrorCode, Refused, SettingError
 from capacity.web.auth import KeyRing
 from capacity.web.token_keys import file_keys
-from tests.http.test_tokens import EC, ED, KINDS, RSA, SECRET, claims, jwk, pem, ring, segment, write
+from tests.http.conftest import SECRET
+from tests.http.test_tokens import EC, ED, KINDS, RSA, claims, jwk, pem, ring, segment, write
 
 SETS: dict[str, dict[str, Any]] = {
     "one": {"keys": [jwk("RS256", RSA, kid="a")]},

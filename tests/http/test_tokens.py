@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 from capacity.errors import ErrorCode, Refused, SettingError
 from capacity.protocol.passes import PassKey
 from capacity.protocol.tokens import Claims
+from capacity.web import token_keys
 from capacity.web.auth import KeyRing
 from tests.http.conftest import SECRET
 
@@ -46,8 +47,8 @@ def claims(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (found | changes).items() if value is not None}
 
 
-def ring(token_key: str = SECRET, **clocks: Any) -> KeyRing:
-    return KeyRing(token_key, clock=lambda: NOW, **clocks)
+def ring(token_key: str = SECRET) -> KeyRing:
+    return KeyRing(token_key, clock=lambda: NOW)
 
 
 def segment(data: object) -> str:
@@ -410,47 +411,106 @@ def test_files_that_cannot_be_read(path: str, tmp_path: Path) -> None:
         ring(f"file:{tmp_path / path if path else ''}")
 
 
-# ---- rotation
+# ---- rotation (the whole service does it in tests/ops/test_key_rotation.py)
 
 
-class Hands:
-    """A monotonic clock that is moved by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+def replaced(path: Path, data: bytes | dict[str, Any]) -> None:
+    """Put a new file in the place of the old one, in one step."""
+    write(path.with_suffix(".new"), data)
+    path.with_suffix(".new").replace(path)
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
-    path, hands = tmp_path / "key.pem", Hands()
-    keyring = ring(write(path, pem(RSA)), monotonic=hands)
+    path = tmp_path / "key.pem"
+    keyring = ring(write(path, pem(RSA)))
     old, new = jwt.encode(claims(), RSA, "RS256"), jwt.encode(claims(), ED, "EdDSA")
-    fresh = tmp_path / "fresh.pem"
-    write(fresh, pem(ED))
-    os.replace(fresh, path)
-    assert keyring.verify(old), "within the second nothing is looked at"
-    hands.now += 1
+    replaced(path, pem(ED))
+    assert keyring.verify(old), "no token makes us look"
+    with capture_logs() as logs:
+        keyring.refresh()
+        keyring.refresh()
     assert keyring.verify(new)
     assert refused(keyring, old) == ErrorCode.UNAUTHORIZED
+    assert logs == [{"event": "token_keys_changed", "log_level": "info", "keys": 1, "kids": []}]
+
+
+def test_the_ids_of_the_new_keys_are_logged_and_no_more_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    keyring = ring(write(path, {"keys": [jwk("EdDSA", ED, kid="a")]}))
+    keys = [jwk("EdDSA", ED, kid=f"k{number}") for number in range(30)]
+    with capture_logs() as logs:
+        for content in ({"keys": keys[:2]}, {"keys": keys}, {"keys": keys[:1]}):
+            write(path, content)
+            keyring.refresh()
+    assert [(line["keys"], line["kids"]) for line in logs] == [
+        (2, ["k0", "k1"]),
+        (30, [f"k{number}" for number in range(20)]),
+        (1, ["k0"]),
+    ]
+    assert not any(key["x"] in repr(logs) for key in keys)
+
+
+def test_a_touched_file_is_no_change(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    keyring = ring(write(path, pem(RSA)))
+    with capture_logs() as logs:
+        for _ in range(3):
+            path.touch()
+            keyring.refresh()
+            replaced(path, pem(RSA))
+            keyring.refresh()
+    assert not logs
+    assert keyring.verify(jwt.encode(claims(), RSA, "RS256"))
+
+
+def test_a_change_that_keeps_size_and_instant_is_seen_at_the_next_look(tmp_path: Path) -> None:
+    """Two writes within a tick of the file system's clock: the first may be what was read."""
+    path = tmp_path / "key.pem"
+    one, other = (pem(ed25519.Ed25519PrivateKey.generate()) for _ in range(2))
+    keyring = ring(write(path, pem(ED)))
+    write(path, one)
+    keyring.refresh()
+    kept = path.stat()
+    with path.open("r+b") as file:
+        file.write(other)
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert path.stat().st_size == kept.st_size
+    keyring._file._stamp = token_keys._stamp(path)  # type: ignore[union-attr]  # as if nothing told of it
+    with capture_logs() as logs:
+        keyring.refresh()
+        keyring.refresh()
+    assert [line["event"] for line in logs] == ["token_keys_changed"]
 
 
 def test_a_broken_or_missing_new_file_keeps_the_old_keys(tmp_path: Path) -> None:
-    path, hands = tmp_path / "key.pem", Hands()
-    keyring = ring(write(path, pem(RSA)), monotonic=hands)
+    path = tmp_path / "key.pem"
+    keyring = ring(write(path, pem(RSA)))
     old = jwt.encode(claims(), RSA, "RS256")
     with capture_logs() as logs:
         for break_it in (lambda: write(path, b"half a fi"), lambda: write(path, private_pem(RSA)), path.unlink):
             break_it()
-            hands.now += 1
-            assert keyring.verify(old)
-            hands.now += 1
-            assert keyring.verify(old)
-    assert [line["event"] for line in logs] == ["token_keys_kept"] * 3, "one line for each change"
-    assert "PRIVATE KEY-----" not in repr(logs)
+            for _ in range(3):
+                keyring.refresh()
+                assert keyring.verify(old)
+    assert [line["event"] for line in logs] == ["token_keys_unusable"] * 3, "one line for each change"
+    assert "PRIVATE KEY-----" not in repr(logs) and "half a fi" not in repr(logs)
     write(path, pem(ED))
-    hands.now += 1
+    keyring.refresh()
     assert keyring.verify(jwt.encode(claims(), ED, "EdDSA"))
+
+
+def test_a_file_that_comes_back_as_it_was_is_good_again(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    keyring = ring(write(path, pem(RSA)))
+    with capture_logs() as logs:
+        for _ in range(2):
+            path.unlink()
+            keyring.refresh()
+            write(path, pem(RSA))
+            keyring.refresh()
+            keyring.refresh()
+    assert [line["event"] for line in logs] == ["token_keys_unusable"] * 2
+    assert keyring.verify(jwt.encode(claims(), RSA, "RS256"))
 
 
 def test_the_secret_is_not_shown() -> None:

@@ -167,11 +167,22 @@ def test_webhook_secrets_that_cannot_work(value: str) -> None:
         ("redis://localhost", {"nodes": (("localhost", 6379),)}),
         ("redis://h:1/2", {"nodes": (("h", 1),), "db": 2}),
         (
-            "redis://h?db=3&max_connections=4",
-            {"nodes": (("h", 6379),), "db": 3, "options": (("max_connections", "4"),)},
+            "redis://h?db=3&client_name=hub",
+            {"nodes": (("h", 6379),), "db": 3, "options": (("client_name", "hub"),)},
         ),
         ("rediss://user:p%40ss@[::1]:6380", {"nodes": (("::1", 6380),), "username": "user", "password": "p@ss"}),
         ("redis://:secret@h", {"nodes": (("h", 6379),), "password": "secret"}),
+        (
+            "rediss://h?ssl_ca_certs=%2Fetc%2Fca.pem&ssl_check_hostname=false&ssl_cert_reqs=optional",
+            {
+                "options": (
+                    ("ssl_ca_certs", "/etc/ca.pem"),
+                    ("ssl_check_hostname", False),
+                    ("ssl_cert_reqs", "optional"),
+                )
+            },
+        ),
+        ("redis+sentinel://h/main?ssl=true", {"options": (("ssl", True),)}),
         ("unix:///run/valkey.sock", {"path": "/run/valkey.sock"}),
         ("unix:///with%20space/s?db=1", {"path": "/with space/s", "db": 1}),
         ("redis+sentinel://a:1,b:2/main", {"nodes": (("a", 1), ("b", 2)), "master": "main"}),
@@ -214,6 +225,15 @@ def test_redis_urls(url: str, expected: dict[str, object]) -> None:
         "redis+cluster://",
         "redis+cluster://a:1,b:2/3",
         "redis+cluster://a:1?db=2",
+        "redis://h?max_connections=hunter2",
+        "redis://h?password=hunter2",
+        "redis://h?host=hunter2",
+        "redis://h?ssl_ca_certs=hunter2",
+        "redis+cluster://h?ssl=true",
+        "redis+sentinel://h/main?ssl_cert_reqs=none",
+        "rediss://h?ssl_check_hostname=hunter2",
+        "rediss://h?ssl_cert_reqs=hunter2",
+        "redis://h?client_name=",
     ],
 )
 def test_redis_urls_that_cannot_work(url: str) -> None:

@@ -85,13 +85,13 @@ local function due_at()
     return first
 end
 
-local function snapshot()
+local function snapshot(due)
     local people, line, held, away =
         call('HLEN', PEOPLE), call('ZCARD', LINE), call('ZCARD', HOLDS), call('ZCARD', SEAT_AWAY)
     return {
         epoch = room.epoch, revision = room.revision, at = now, state = room.state, seat_limit = room.seat_limit,
         seated = people - line - held - away, away = away, held = held, waiting = line, peak = room.peak, told = room.told,
-        ended_reason = room.ended_reason, more = room.cause ~= nil or nil, due_at = due_at(),
+        ended_reason = room.ended_reason, more = room.cause ~= nil or nil, due_at = due,
         over = room.over > 0 and room.over or nil,
     }
 end
@@ -439,7 +439,7 @@ local function enter(order)
         end
     end
     if AUDIT then
-        before = snapshot()
+        before = snapshot(due_at())
     end
     lapse()
     sync()
@@ -480,7 +480,8 @@ local function settle()
     end
     room.over = math.min(room.over, math.max(0, occupied() - room.seat_limit))
     local stale = room.state == 'not_started' and not changed and call('HLEN', PEOPLE) > 0 and call('PTTL', STATE) < DAY_MS - 3600000
-    wind(due_at() ~= nil)
+    local due = due_at()
+    wind(due ~= nil)
     if changed then
         room.revision = room.revision + 1
         save()
@@ -492,7 +493,7 @@ local function settle()
             call('PEXPIRE', key, DAY_MS)
         end
     end
-    local shown = snapshot()
+    local shown = snapshot(due)
     if changed then
         local message = {}
         for field, value in pairs(shown) do

@@ -29,7 +29,7 @@ for i = 2, #ARGV do
     end
     table.insert(results, result)
 end
-local reply = {status = room.state == 'ended' and 'ended' or 'ok', room = snapshot()}
+local reply = {status = room.state == 'ended' and 'ended' or 'ok', room = snapshot(due_at())}
 if next(results) then
     reply.results = results
 end
