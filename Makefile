@@ -1,6 +1,7 @@
 # make run     installs everything into .venv, then starts the demo
 # make test    installs everything, then runs all tests         (make test ARGS="tests/hub -x")
-# make soak    the tests that gain by repetition, for as long as it takes (about three quarters of an hour)
+# make soak    the tests that gain by repetition, for as long as it takes (about two hours)
+# make chaos   real processes under real faults, with a table at the end (about a quarter of an hour; make chaos ARGS="--list")
 # make lint    ruff and strict types, of the pages too where npm is there
 # make screenshots   every page in every state as a picture in screenshots/   (make screenshots ARGS="--only join")
 # make lock    resolves pyproject.toml anew into the lock files (needs uv: pip install uv)
@@ -16,7 +17,7 @@ APT := DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq
 LOCK := uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock"
 
-.PHONY: run test soak lint types screenshots lock browser clean
+.PHONY: run test soak chaos lint types screenshots lock browser clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.installed
@@ -26,8 +27,11 @@ test: $(VENV)/dev.installed browser
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(VENV)/dev.installed
-	CAPACITY_TEST_KILLS=200 CAPACITY_TEST_STEPS=60000 $(BIN)/python -m pytest --override-ini timeout=7200 \
-	  tests/billing tests/store $(ARGS)
+	CAPACITY_TEST_KILLS=200 CAPACITY_TEST_STEPS=3000000 CAPACITY_TEST_SEEDS=20000 $(BIN)/python -m pytest \
+	  --override-ini timeout=14400 --numprocesses auto --maxprocesses 4 tests/billing tests/store tests/simulation $(ARGS)
+
+chaos: $(VENV)/dev.installed
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff check capacity tests benchmarks

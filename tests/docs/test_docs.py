@@ -332,6 +332,17 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
             assert (ROOT / word).exists(), f"{path.name}: {word}"
 
 
+def test_tests_that_the_guarantees_name_are_there() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+    promises = re.findall(r"^## \d\. (.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
+    assert len(promises) == 5
+    for promise in promises:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", promise)
+        assert named, f"nothing holds the promise {promise.splitlines()[0]}"
+        for path, name in named:
+            assert f"def {name}(" in (ROOT / path).read_text("utf-8"), f"{path}::{name}"
+
+
 def test_decisions_are_numbered_and_named_where_the_code_names_them() -> None:
     numbers = sorted(path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md"))
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import redis.asyncio as aioredis
 
+from capacity.hub import hub as hub_module
 from capacity.protocol import events, signatures
 from tests.support.process import HubProcess
 from tests.support.servers import Server, binaries
@@ -246,26 +247,22 @@ async def test_scripts_that_the_server_forgot_are_sent_again(hub: Hub, billing: 
     await client.aclose()
 
 
-async def test_a_full_memory_lets_nobody_in_and_heals(store: Server) -> None:
+async def test_a_room_in_which_too_many_wait_for_an_answer_sends_the_next_away(
+    store: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "ROOM_UNANSWERED_MAX", 5)
     async with serving(settings(store.url)) as hub:
         billing = Billing(store.url)
-        await billing.account(2)
+        await billing.account(5)
         await hub.host()
-        ann = await hub.join("ann")
-        await ann.told("seated")
-        client = aioredis.Redis.from_url(store.url)
-        await client.config_set("maxmemory", 1)
-        late = await hub.join("ben")
-        assert (await late.gone(within_seconds=10))[0] == 1013
-        await client.config_set("maxmemory", 0)
-
-        async def back() -> bool:
-            async with await hub.join("ben") as ben:
-                await wait_until(lambda: ben.messages or ben.closed)
-                return bool(ben.of("seated"))
-
-        await wait_until(back, within_seconds=10)
-        await client.aclose()
+        store.signal(signal.SIGSTOP)
+        people = [await hub.join(f"p{number}") for number in range(20)]
+        await wait_until(lambda: any(client.closed == (1013, "overloaded") for client in people))
+        store.signal(signal.SIGCONT)
+        answered = [client for client in people if client.closed != (1013, "overloaded")]
+        assert answered, "those who came before are answered"
+        for client in answered:
+            await wait_until(lambda client=client: client.messages or client.closed)  # type: ignore[misc]
         await billing.close()
 
 
