@@ -41,7 +41,7 @@ TIMES = (
     model.Times(),
     model.Times(grace=60_000, place=20_000, hold=30_000),
     model.Times(grace=20_000, hold=1_000),
-    model.Times(step=3_000),
+    model.Times(grace=4_000, place=7_000, hold=5_000, step=3_000),
 )
 ORDERED = ("join", "leave", "away", "claim", "host", "reassert", "attach", "detach")
 people = st.sampled_from(["ann", "ben", "cem", "dot", "eve", "fay"])
@@ -110,13 +110,17 @@ class Machine(RuleBasedStateMachine):
         self.feed.close()
         self.raw.close()
 
-    @initialize(limit=limits, sessions=st.integers(1, 2), times=st.sampled_from(TIMES))
-    def account(self, limit: int, sessions: int, times: model.Times) -> None:
+    @initialize(limit=limits, sessions=st.integers(1, 2), times=st.sampled_from(TIMES), begun=st.integers(0, 3))
+    def account(self, limit: int, sessions: int, times: model.Times, begun: int) -> None:
         rules = Rules(times.grace, times.place, times.hold, model.IDLE, model.ENDED, SHARES, times.step)
         self.rooms = {hub: Rooms(self.client, rules, hub) for hub in HUBS}
         self.model = model.Room(limit, sessions, times)
         self.sessions = sessions
         self.apply(limit)
+        if begun:
+            self.attach("h1", 0)
+            self.attach("h2", 0)
+            self.open("h1", False)
 
     def apply(self, seats: int) -> None:
         self.version += 1
@@ -266,7 +270,7 @@ class Machine(RuleBasedStateMachine):
         self.floors = {}
         self.last = None
 
-    @rule(really=st.integers(0, 9))
+    @rule(really=st.integers(0, 4))
     def replicate(self, really: int) -> None:
         """A replica has the room as it is now."""
         if really:
@@ -280,8 +284,8 @@ class Machine(RuleBasedStateMachine):
         self.checkpoint = Checkpoint(dumps, open_until, copy.deepcopy(self.model), dict(self.floors))
 
     @precondition(lambda self: self.checkpoint is not None)
-    @rule(really=st.integers(0, 4))
-    def fail_over(self, really: int) -> None:
+    @rule(really=st.integers(0, 2), first=hubs, at_once=st.booleans())
+    def fail_over(self, really: int, first: str, at_once: bool) -> None:
         """The replica takes over; what was written since is lost. The hubs know more than the store."""
         if really:
             return
@@ -297,6 +301,8 @@ class Machine(RuleBasedStateMachine):
         self.floors = self.checkpoint.floors
         self.checkpoint = None
         self.forget_the_ended()
+        if at_once:
+            self.attach(first, 1)
 
     @rule(
         hub=hubs,
@@ -436,12 +442,20 @@ class Machine(RuleBasedStateMachine):
         self.model.wall += ms
         self.forget_the_ended()
 
-    @rule(ms=st.sampled_from([-3_600_000, -45_000, -1, 45_000]), really=st.integers(0, 3))
-    def step_the_clock(self, ms: int, really: int) -> None:
-        """The server's clock steps, where something is there to keep the room from following it."""
-        if not really and self.model.times.step == 3_000 and self.model.wall + ms > 0:
+    @rule(seconds=st.integers(1, 6), hub=hubs)
+    def watch(self, seconds: int, hub: str) -> None:
+        """Time passes as it mostly does: a hub sweeps the room every second or two."""
+        for _ in range(seconds):
+            self.pass_time(1_900)
+            self.sweep(hub)
+
+    @rule(ms=st.sampled_from([-3_600_000, -45_000, 45_000]), hub=hubs)
+    def step_the_clock(self, ms: int, hub: str) -> None:
+        """The server's clock steps, where something is there to keep the room from following it; then the room is swept."""
+        if self.model.times.step == 3_000 and self.model.wall + ms > 0:
             self.model.wall += ms
             self.forget_the_ended()
+            self.sweep(hub)
 
     def forget_the_ended(self) -> None:
         """The server's own clock does not follow ours: let it forget an ended room when the model does."""

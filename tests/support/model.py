@@ -60,7 +60,7 @@ class Room:
 
     def __init__(self, limit: int, sessions: int, times: Times = Times()) -> None:
         self.times = times
-        self.wall = self.now = 1_000_000
+        self.wall = self.now = 10_000_000
         self.ran_at = 0
         """The store's clock at the last call, if something ran then: a grace, a place, a hold."""
         self.account_limit = limit
