@@ -42,6 +42,7 @@ class Availability:
         self._hub = hub
         self._state: Literal["usable", "lost", "full", "settling"] = "lost"
         self._settled_at = 0.0
+        self._answers_since = 0.0
         self._recovering = False
 
     @property
@@ -53,6 +54,11 @@ class Availability:
     def answers(self) -> bool:
         """Whether calls are answered, if only those that free something."""
         return self._state != "lost"
+
+    @property
+    def answers_seconds(self) -> float:
+        """For how long the store has answered."""
+        return self._hub.clock() - self._answers_since
 
     def let(self, lane: Lane) -> None:
         """Let those calls of a room go that can be made."""
@@ -105,7 +111,7 @@ class Availability:
         try:
             while not self.usable:
                 await self._await_answer()
-                self._state = "settling"
+                self._state, self._answers_since = "settling", hub.clock()
                 log.info("store_answers", rooms=len(hub.live_rooms()))
                 hub.came_back()
                 for room in hub.live_rooms():
@@ -126,7 +132,7 @@ class Availability:
                 return
             except StoreFull:
                 if self._state == "lost":
-                    self._state = "full"
+                    self._state, self._answers_since = "full", self._hub.clock()
                     log.warning("store_full")
                     for room in self._hub.live_rooms():
                         if room.started:

@@ -351,7 +351,7 @@ class Hub:
             if not self.store.answers:
                 continue  # whoever tries to reach the store beats
             try:
-                if self.feed.silent_seconds() > FEED_SILENT_SECONDS_MAX:
+                if min(self.feed.silent_seconds(), self.store.answers_seconds) > FEED_SILENT_SECONDS_MAX:
                     self.store_lost("the feed is silent")
                 else:
                     await self._beat()
