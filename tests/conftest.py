@@ -7,8 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from tests.support.servers import binaries, running
+
+# How long an example takes says more about what else the machine does than about us.
+settings.register_profile("capacity", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("capacity")
 
 PERMANENT = (
     r"capacity:1:\{billing\}:((desk|ledger):.*|due|notices)",

@@ -17,6 +17,7 @@ import msgspec
 
 from capacity.domain.ids import is_account
 from capacity.domain.instants import EPOCH, at, ms_of
+from capacity.protocol.reasons import reason_of
 
 PLAN_CHANGED = "capacity.plan.changed"
 MEDIA_TYPE = "application/cloudevents+json"
@@ -34,8 +35,6 @@ Plan = Annotated[str, msgspec.Meta(min_length=1, max_length=PLAN_CHARACTERS_MAX)
 Seats = Annotated[int, msgspec.Meta(ge=0, le=SEATS_MAX)]
 ConcurrentSessions = Annotated[int, msgspec.Meta(ge=1, le=CONCURRENT_SESSIONS_MAX)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=VERSION_MAX)]
-
-_DETAIL_CHARACTERS_MAX = 200
 
 
 class PlanChanged(msgspec.Struct, frozen=True):
@@ -120,7 +119,7 @@ def parse(raw: bytes | str) -> PlanChanged:
         event = _decode(raw)
         time_ms = ms_of(event.time)
     except (msgspec.DecodeError, UnicodeError, OverflowError) as error:
-        raise Rejected("malformed", f"The event cannot be read: {str(error)[:_DETAIL_CHARACTERS_MAX]}.") from None
+        raise Rejected("malformed", f"The event cannot be read: {reason_of(error)}.") from None
     except RecursionError:
         raise Rejected("malformed", "The event cannot be read: it is nested too deeply.") from None
     if time_ms < 0:

@@ -149,7 +149,8 @@ def _client(
     if greet is not None:
         options["redis_connect_func"] = greet
     if address.scheme == "redis+sentinel":
-        sentinel = Sentinel(list(address.nodes), **options)  # type: ignore[no-untyped-call]
+        asked = {"socket_timeout": timeout_seconds, "socket_connect_timeout": SCRIPT_TIMEOUT_SECONDS, "retry": never}
+        sentinel = Sentinel(list(address.nodes), sentinel_kwargs=asked, **options)  # type: ignore[no-untyped-call]
         sentinels.append(sentinel)
         return sentinel.master_for(address.master or "", **options)
     pooled: dict[str, Any] = options | {"max_connections": CONNECTIONS_MAX, "timeout": timeout_seconds}

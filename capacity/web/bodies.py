@@ -9,12 +9,12 @@ import msgspec
 from starlette.requests import Request
 
 from capacity.errors import ErrorCode, Refused
+from capacity.protocol.reasons import reason_of
 
 BODY_SECONDS = 10.0
 """How long a sender may take for the body."""
 DRAINED_BYTES_MAX = 1024 * 1024
 """How much of a body that is too large is still read: a sender that is cut off in mid-sentence never sees the 413."""
-_DETAIL_CHARACTERS_MAX = 200
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -43,5 +43,4 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        reason = str(error)[:_DETAIL_CHARACTERS_MAX].rstrip(".")
-        raise Refused(ErrorCode.MALFORMED, f"The body could not be read: {reason}.") from None
+        raise Refused(ErrorCode.MALFORMED, f"The body could not be read: {reason_of(error)}.") from None

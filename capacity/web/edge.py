@@ -20,10 +20,21 @@ from capacity.protocol import codec
 from capacity.protocol.messages import Error
 from capacity.protocol.tokens import Claims
 from capacity.web import limits
+from capacity.web.descriptors import Shares, shares
 from capacity.web.handshake import SOCKET_PATH, Head, examine, read
 from capacity.web.origins import DIRECT, Network, Origins, Proxies, Route
 from capacity.web.plain_http import PlainHttp
-from capacity.web.refusals import FOREIGN_ORIGIN, HEAD_BYTES_MAX, Parting, Refusal, flooded, malformed
+from capacity.web.refusals import (
+    FOREIGN_ORIGIN,
+    HEAD_BYTES_MAX,
+    HUB_OVERLOADED,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_SOCKETS,
+    Parting,
+    Refusal,
+    flooded,
+    malformed,
+)
 from capacity.web.watch import Stats, Watch, complain
 from capacity.web.websocket import Connection, WebSocket
 
@@ -40,6 +51,10 @@ _CLOSES = {
 class Hub(Protocol):
     """What the edge needs of the hub."""
 
+    @property
+    def overloaded(self) -> bool:
+        """Whether nobody new should be let in: more have come already than were answered."""
+
     def connect(self, socket: WebSocket, claims: Claims) -> Connection:
         """A verified participant has connected. Answers through the socket, now or later."""
 
@@ -54,8 +69,10 @@ class Edge:
         origins: Origins,
         proxies: Proxies,
         watch: Watch,
+        descriptors: Shares,
     ) -> None:
         self.watch = watch
+        self.connections_max, self.sockets_max = descriptors
         self._hub = hub
         self._verify = verify
         self._origins = origins
@@ -73,9 +90,16 @@ class Edge:
     ) -> None:
         """Answer a handshake: 101 and the hub, 101 and a close code, or a refusal. `rest` came after the header.
 
-        The token is verified before the 101: a flood of bad ones is answered 503, and only theirs.
+        The token is verified before the 101: a flood of bad ones is answered 503, and only theirs. Nothing is looked at
+        while nobody can be let in.
         """
         self.watch.heads.discard(transport)
+        if self._hub.overloaded:
+            self._part(transport, connections, HUB_OVERLOADED, head.method != b"HEAD")
+            return
+        if self.watch.stats.sockets >= self.sockets_max:
+            self._part(transport, connections, TOO_MANY_SOCKETS, head.method != b"HEAD")
+            return
         offer = examine(head)
         if isinstance(offer, Refusal):
             self._turn_away(transport, connections, head, offer)
@@ -133,7 +157,7 @@ class Edge:
         self._part(transport, connections, flooded(wait_seconds) if wait_seconds else refusal, head.method != b"HEAD")
 
     def _part(self, transport: asyncio.Transport, connections: set[Any], refusal: Refusal, body: bool = True) -> None:
-        self.watch.stats.refuse(refusal.reason)
+        self.watch.stats.refuse(refusal.counted)
         Parting(transport, connections, self.watch, refusal.response(body=body))
 
     def _take(self, transport: asyncio.Transport, head: Head) -> float:
@@ -169,6 +193,10 @@ class Gate(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        if len(self._server_state.connections) >= self.edge.connections_max:
+            self.edge.watch.stats.refuse(TOO_MANY_CONNECTIONS)
+            transport.abort()
+            return
         self._server_state.connections.add(self)  # type: ignore[arg-type]
         self.edge.watch.heads.add(transport)
 
@@ -211,12 +239,14 @@ def protocol_class(
     body_seconds: float = 30.0,
     flush_seconds: float = 30.0,
     closing_seconds: float = 2.0,
+    files_max: int | None = None,
     stats: Stats | None = None,
 ) -> type[Gate]:
     """Return the class for `uvicorn.Config(http=…)`; one for each process, and its counts in `stats`.
 
     `head_seconds`: until a request's header is complete. `body_seconds`: until its body is. `flush_seconds`: how long
     an answer waits for a client that does not read. `closing_seconds`: from our goodbye to the end of the connection.
+    `files_max`: the file descriptors to make do with; None: all that this process may have open now.
     `verify` raises Refused (`unauthorized`, `token_expired`, `invalid_id`).
     """
     watch = Watch(
@@ -228,5 +258,5 @@ def protocol_class(
         stats=stats or Stats(),
     )
     proxies = Proxies(trusted_proxies)
-    edge = Edge(hub, verify, Origins(allowed_origins), proxies, watch)
+    edge = Edge(hub, verify, Origins(allowed_origins), proxies, watch, shares(files_max))
     return type("EdgeProtocol", (Gate,), {"__slots__": (), "edge": edge})

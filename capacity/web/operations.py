@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from capacity.errors import ErrorCode, Refused
+from capacity.protocol.reasons import reason_of
 from capacity.web.answers import JSON
 from capacity.web.problems import SCOPE_CODE, SCOPE_ROUTE, problem
 
@@ -23,8 +24,6 @@ Access = Literal["open", "token", "signature", "gateway"]
 """What opens an operation; `gateway`: whatever its payment gateway signs with."""
 Handler = Callable[[Request], Awaitable[Response]]
 Query = TypeVar("Query", bound=msgspec.Struct)
-
-_DETAIL_CHARACTERS_MAX = 200
 
 
 class Answer(NamedTuple):
@@ -125,7 +124,7 @@ def query_of(request: Request, kind: type[Query]) -> Query:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise Refused(ErrorCode.MALFORMED, f"The query: {str(error)[:_DETAIL_CHARACTERS_MAX]}.") from None
+        raise Refused(ErrorCode.MALFORMED, f"The query: {reason_of(error)}.") from None
 
 
 def _raw_segments(scope: Scope) -> list[str]:

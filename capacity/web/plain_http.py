@@ -240,7 +240,7 @@ class PlainHttp(HttpToolsProtocol):
         running.keep_alive = False
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._watch.stats.refuse(refusal.reason)
+        self._watch.stats.refuse(refusal.counted)
         running = self._running
         if running is not None and not running.response_complete:
             if running is not self.cycle or not running.more_body:

@@ -20,16 +20,25 @@ from capacity.web.watch import Watch
 
 WEBSOCKET_VERSION: Final = "13"
 HEAD_BYTES_MAX: Final = 16_384
+BUSY_SECONDS: Final = 5
+TOO_MANY_CONNECTIONS: Final = "too_many_connections"
+"""What the metrics call a connection that is cut before a byte of it is read."""
 
 
 class Refusal(NamedTuple):
-    """An answer of the edge. `reason` is also the problem's `code` and what the metrics count."""
+    """An answer of the edge. `reason` is the problem's `code`; the metrics count `cause`, where a code has several."""
 
     status: int
     reason: str
     title: str
     detail: str
     headers: Mapping[str, str] = MappingProxyType({})
+    cause: str = ""
+
+    @property
+    def counted(self) -> str:
+        """What the metrics call it."""
+        return self.cause or self.reason
 
     def response(self, *, body: bool = True) -> bytes:
         """Return the whole answer; the connection ends with it. `body` False: to HEAD."""
@@ -49,8 +58,10 @@ class Refusal(NamedTuple):
         return "\r\n".join((*lines, "", "")).encode() + (content if body else b"")
 
 
-def _coded(status: int, code: ErrorCode, detail: str, headers: Mapping[str, str] | None = None) -> Refusal:
-    return Refusal(status, code.value, code.message, detail, headers or {})
+def _coded(
+    status: int, code: ErrorCode, detail: str, headers: Mapping[str, str] | None = None, cause: str = ""
+) -> Refusal:
+    return Refusal(status, code.value, code.message, detail, headers or {}, cause)
 
 
 def malformed(detail: str) -> Refusal:
@@ -65,6 +76,14 @@ def flooded(wait_seconds: float) -> Refusal:
     return _coded(503, ErrorCode.OVERLOADED, detail, {"retry-after": str(seconds)})
 
 
+def _busy(cause: str, detail: str) -> Refusal:
+    """503: not now, whoever asks."""
+    headers = {"retry-after": str(BUSY_SECONDS)}
+    return _coded(503, ErrorCode.OVERLOADED, f"{detail}; try again after the time in Retry-After.", headers, cause)
+
+
+TOO_MANY_SOCKETS = _busy("too_many_sockets", "This process has as many connections as it can hold")
+HUB_OVERLOADED = _busy("hub_overloaded", "More people come at the moment than can be let in")
 UNREADABLE = malformed("The request is not valid HTTP/1.1.")
 FOREIGN_ORIGIN = _coded(
     403, ErrorCode.FOREIGN_ORIGIN, "The page's origin is neither the server's own nor an allowed one."

@@ -70,6 +70,7 @@ class RecordingHub:
     """The hub's side of the edge, recorded. `on_connect` may answer at once, or raise."""
 
     def __init__(self) -> None:
+        self.overloaded = False
         self.connections: dict[str, list[RecordingConnection]] = {}
         self.on_connect: Callable[[WebSocket, Claims], None] | None = None
 

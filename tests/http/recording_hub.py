@@ -39,6 +39,7 @@ class RecordingHub:
     reports: dict[tuple[str, str], Report] = field(default_factory=dict)
     events: list[bytes] = field(default_factory=list)
     connections: int = 0
+    overloaded: bool = False
     seats_over: int = 0
     stats: Stats = field(default_factory=Stats)
     reasons: list[str] = field(default_factory=list)

@@ -18,9 +18,11 @@ from tests.support.waiting import wait_until
 
 
 class HubProcess(Hub):
-    """`capacity serve` on a port of its own; its log is kept in a file."""
+    """`capacity serve` on a port of its own; its log is kept in a file. `files_max`: file descriptors that it may have."""
 
-    def __init__(self, redis_url: str | None, directory: Path, **settings: object) -> None:
+    def __init__(
+        self, redis_url: str | None, directory: Path, *, files_max: int | None = None, **settings: object
+    ) -> None:
         port = free_port()
         super().__init__(f"http://127.0.0.1:{port}")
         values = {"grace_seconds": 2, "place_seconds": 3, "hold_seconds": 5, "lease_seconds": 1} | settings
@@ -32,10 +34,13 @@ class HubProcess(Hub):
             "CAPACITY_TOKEN_KEY": SECRET,
             "CAPACITY_WEBHOOK_SECRET": WEBHOOK_SECRET,
         }
+        command = [sys.executable, "-m", "capacity", "serve", "--port", str(port)]
+        if files_max is not None:
+            command = ["sh", "-c", f'ulimit -n {files_max} && exec "$@"', "sh", *command]
         self.log = directory / f"hub-{port}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "capacity", "serve", "--port", str(port)],
+                command,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
