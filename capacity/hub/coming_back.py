@@ -11,7 +11,6 @@ import structlog
 
 from capacity.errors import Unavailable
 from capacity.hub import telling, verbs
-from capacity.hub.host_view import standing
 from capacity.hub.lane import BATCH_MAX, Operation
 from capacity.store.rooms import Snapshot
 
@@ -36,7 +35,7 @@ async def resync(room: LiveRoom) -> None:
             piece = [c for c in present[start : start + BATCH_MAX] if c.state != "closed"]
             arguments: list[str | int] = []
             for c in piece:
-                arguments += [c.claims.participant, c.lease, c.state, c.sequence]
+                arguments += [c.claims.participant, c.lease, c.state, c.sequence, c.joined_at]
             reply = await room.call("reassert", arguments)
             verbs.healed(room, piece, reply)
         await _find_strangers(room)
@@ -66,14 +65,16 @@ async def _find_strangers(room: LiveRoom) -> None:
     room.hub.reaper.met(room.name, sorted(hubs - {room.hub.id}))
 
 
-def heal(room: LiveRoom, before: Snapshot, after: Snapshot) -> None:
+async def look_around(room: LiveRoom) -> None:
+    """Find hubs that may act on the room and do not beat; one may have come after it was taken for dead, by a call that lay on its way."""
+    room.hub.reaper.met(room.name, sorted(set(await room.hub.rooms.hubs(room.name)) - {room.hub.id}))
+
+
+def heal(room: LiveRoom, now: Snapshot) -> None:
     """Tell what the feed did not: a new limit, a near-full level that came or went."""
-    if before.seat_limit != after.seat_limit:
-        telling.broadcast_limit(room, before.seat_limit, after, lambda _: True)
-    if before.told and not after.told:
-        room.hosts.tell_cleared(after.occupied, after.seat_limit, after.revision)
-    elif after.told != before.told and (near := standing(after)) is not None:
-        room.hosts.tell_near(near, after.revision)
+    raised = [host for host in room.hosts.answered() if host.limit < now.seat_limit and now.told]
+    telling.heal_limit(room, now)
+    room.hosts.heal_level(now, raised)
     room.hosts.changed()
 
 

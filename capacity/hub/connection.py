@@ -32,7 +32,10 @@ class Connection:
 
     __slots__ = (
         "claims",
+        "joined_at",
         "lease",
+        "level",
+        "limit",
         "position",
         "reason",
         "revision",
@@ -51,6 +54,12 @@ class Connection:
         self.state: State = "joining"
         self.revision = -1
         """The room's revision that this connection was last answered at; changes up to it are in the answer."""
+        self.limit = 0
+        """The seat limit that it was told last."""
+        self.level = 0
+        """Of a host: the near-full level that it was told last (`Snapshot.told`)."""
+        self.joined_at = 0
+        """The room's revision when it joined: of two connections of a participant the newer has the higher."""
         self.position = 0
         self.shown_waiting = 0
         self.sequence = 0

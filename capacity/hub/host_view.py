@@ -18,6 +18,7 @@ from capacity.protocol.messages import (
     NearFullCleared,
     Open,
     RequestUpgrade,
+    SeatLimit,
     Upgrade,
 )
 from capacity.store.keys import RoomName
@@ -56,6 +57,11 @@ class HostView:
         told = None if new or heard is None or heard.epoch != snapshot.epoch else heard
         connection.state = "host"
         connection.revision = snapshot.revision
+        if not new and connection.limit != snapshot.seat_limit:
+            connection.send(
+                SeatLimit(room=self._room.name.room, seat_limit=snapshot.seat_limit, previous=connection.limit)
+            )
+        connection.limit = snapshot.seat_limit
         connection.send(snapshot.occupancy(self._room.name.room))
         # What the answer knows before the feed is told here, for the feed will not tell it to this host again.
         near = standing(snapshot)
@@ -65,6 +71,7 @@ class HostView:
             told is None or (told.told, told.seat_limit) != (snapshot.told, snapshot.seat_limit)
         ):
             connection.send(self.notice(near, billing=connection.claims.billing))
+        connection.level = snapshot.told
         if new and connection.claims.billing:
             self._room.hub.spawn(self._tell_of_other_rooms(connection))
 
@@ -130,14 +137,26 @@ class HostView:
             self._timer.cancel()
             self._timer = None
 
-    def tell_near(self, near: Near, revision: int) -> None:
+    def tell_near(self, near: Near, now: Snapshot) -> None:
         """Tell every host of a near-full crossing, but for those whose first message had it."""
-        self._tell(lambda billing: self.notice(near, billing=billing), revision)
+        self._tell(lambda billing: self.notice(near, billing=billing), now)
 
-    def tell_cleared(self, occupied: int, seat_limit: int, revision: int) -> None:
+    def tell_cleared(self, now: Snapshot) -> None:
         """Tell every host that the room is no longer near full."""
-        cleared = self._cleared(occupied, seat_limit)
-        self._tell(lambda _: cleared, revision)
+        cleared = self._cleared(now.occupied, now.seat_limit)
+        self._tell(lambda _: cleared, now)
+
+    def heal_level(self, now: Snapshot, raised: list[Connection]) -> None:
+        """Tell the level to those who were told another one last, and to those who did not hear that the limit was `raised`."""
+        near = standing(now)
+        for connection in self.answered():
+            if connection.revision > now.revision:
+                continue
+            if not now.told and connection.level:
+                connection.send(self._cleared(now.occupied, now.seat_limit))
+            elif near is not None and (now.told != connection.level or connection in raised):
+                connection.send(self.notice(near, billing=connection.claims.billing))
+            connection.level = now.told
 
     def _cleared(self, occupied: int, seat_limit: int) -> NearFullCleared:
         return NearFullCleared(room=self._room.name.room, occupied=occupied, seat_limit=seat_limit)
@@ -158,11 +177,12 @@ class HostView:
             full_in_seconds=live.full_in_seconds(max(0, near.seat_limit - near.occupied)) if room is None else None,
         )
 
-    def _tell(self, message_for: Callable[[bool], NearFull | NearFullCleared], revision: int) -> None:
+    def _tell(self, message_for: Callable[[bool], NearFull | NearFullCleared], now: Snapshot) -> None:
         frames: dict[bool, bytes] = {}
         for connection in self.answered():
-            if connection.revision >= revision:
+            if connection.revision >= now.revision:
                 continue
+            connection.level = now.told
             billing = connection.claims.billing
             if billing not in frames:
                 frames[billing] = codec.frame(message_for(billing))

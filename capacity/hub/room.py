@@ -38,6 +38,7 @@ REASSERT_MS = 3000
 """For how long a room that the store lost lets nobody new in, so that every hub can say who was there."""
 DETACH_AFTER_SECONDS = 5.0
 FENCED_MAX = 5
+STRANGERS_EVERY_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class LiveRoom:
         self._early: list[bytes] = []
         self._overtaking: list[Change] | None = None
         self._behind: int | None = None
-        self._used_at = self.hub.clock()
+        self._used_at = self._looked_at = self.hub.clock()
         self._fenced = 0
         self.started = False
         """Whether the hub may act here: before that, neither a tick nor a recovery has anything to do."""
@@ -74,6 +75,12 @@ class LiveRoom:
     def seat_limit(self) -> int:
         """The seat limit as last heard."""
         return self.snapshot.seat_limit if self.snapshot is not None else 0
+
+    def newest(self, snapshot: Snapshot) -> Snapshot:
+        """Return what the feed has said meanwhile, if it overtook an answer."""
+        heard = self.snapshot
+        overtaken = heard is not None and heard.epoch == snapshot.epoch and heard.revision > snapshot.revision
+        return heard if heard is not None and overtaken else snapshot
 
     @property
     def idle(self) -> bool:
@@ -160,6 +167,9 @@ class LiveRoom:
             self.lane.add("detach")
         else:
             self.lane.add("sweep")
+        if self.started and self.hub.clock() - self._looked_at > STRANGERS_EVERY_SECONDS:
+            self._looked_at = self.hub.clock()
+            self.hub.spawn(coming_back.look_around(self))
 
     def resync(self) -> None:
         """Something may have been missed: say who is here, and learn where they stand."""
@@ -309,11 +319,11 @@ class LiveRoom:
         if after is not None and (before is None or after.epoch != before.epoch or after.revision >= before.revision):
             self.snapshot = after
             self._behind = None
-            if before is not None:
-                coming_back.heal(self, before, after)
         early, self._early = self._early, []
         for raw in early:
             self._heard(raw)
+        if before is not None and self.snapshot is not None:
+            coming_back.heal(self, self.snapshot)
         return reply
 
     # ---- the way of a change
@@ -326,10 +336,16 @@ class LiveRoom:
             return
         if known.revision > 0 and change.epoch == known.epoch and change.revision <= known.revision:
             return
-        if change.revision != known.revision + 1 or (known.revision > 0 and change.epoch != known.epoch):
+        another_history = known.revision > 0 and change.epoch != known.epoch
+        if change.revision != known.revision + 1 or another_history:
             self.hub.stats.gaps += 1
             log.warning("feed_gap", revision=known.revision, heard=change.revision)
             self.resync()
+        if another_history:
+            # What is known stays until the room was asked: it may be this history that lost something.
+            if change.revision > known.revision:
+                telling.tell(self, change, lambda c: c.revision < change.revision)
+            return
         self.snapshot = change
         self._await_due(change)
         if self._overtaking is not None:
@@ -337,9 +353,9 @@ class LiveRoom:
         self._forecast.saw(self.hub.clock(), change.occupied, sum(len(o.participants) for o in change.offers))
         telling.tell(self, change, lambda c: c.revision < change.revision)
         if change.near is not None:
-            self.hosts.tell_near(change.near, change.revision)
+            self.hosts.tell_near(change.near, change)
         elif change.cleared:
-            self.hosts.tell_cleared(change.occupied, change.seat_limit, change.revision)
+            self.hosts.tell_cleared(change)
         self.hosts.changed()
         if change.moved:
             self.line.moved()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from capacity.errors import ENDED, REPLACED
+from capacity.errors import ENDED, REPLACED, RESTARTING
 from capacity.hub.connection import Connection
 from capacity.protocol import codec
 from capacity.protocol.messages import Ended, Refresh, RefreshReason, SeatLimit
@@ -42,6 +42,9 @@ def tell(room: LiveRoom, change: Change, concerns: Concerns) -> None:
     for _, lease in change.replaced:
         if (older := room.by_lease.get(lease)) is not None:
             older.close(REPLACED)
+    for _, lease in change.doubted:
+        if (other := room.by_lease.get(lease)) is not None:
+            other.close(RESTARTING)
     for connection in _here(room, change.put_out, concerns):
         put_out(room, connection)
     if change.ended is not None:
@@ -53,7 +56,16 @@ def broadcast_limit(room: LiveRoom, previous: int, now: Snapshot, concerns: Conc
     frame = codec.frame(SeatLimit(room=room.name.room, seat_limit=now.seat_limit, previous=previous))
     for connection in (*room.attendees.values(), *room.hosts.answered()):
         if concerns(connection):
+            connection.limit = now.seat_limit
             connection.socket.send(frame)
+
+
+def heal_limit(room: LiveRoom, now: Snapshot) -> None:
+    """Tell the limit to those who were told another one last: a message of the feed was lost."""
+    for connection in (*room.attendees.values(), *room.hosts.answered()):
+        if connection.limit != now.seat_limit and connection.revision <= now.revision:
+            connection.send(SeatLimit(room=room.name.room, seat_limit=now.seat_limit, previous=connection.limit))
+            connection.limit = now.seat_limit
 
 
 def refresh(
@@ -72,7 +84,7 @@ def refresh(
         )
     )
     for connection in connections:
-        connection.state = "held"
+        connection.state, connection.limit = "held", room.seat_limit
         room.line.paid(connection)
         connection.socket.send(frame)
         room.hub.stats.refreshes += 1

@@ -93,6 +93,7 @@ def healed(room: LiveRoom, connections: list[Connection], reply: Reply) -> None:
     """Tell connections where they stand after a resync, if that is not what they were told last."""
     if reply.room is None:
         return
+    newest = room.newest(reply.room)
     if reply.status == "ended":
         room.end(reply.room.ended_reason or "api")
         return
@@ -100,7 +101,7 @@ def healed(room: LiveRoom, connections: list[Connection], reply: Reply) -> None:
     for connection, result in zip(connections, reply.results, strict=True):
         if connection.state == "closed":
             continue
-        connection.revision = max(connection.revision, reply.room.revision)
+        connection.revision = reply.room.revision  # a lower one than before, if the store lost that history
         word = result[0]
         if word == "replaced":
             connection.close(REPLACED)
@@ -117,9 +118,9 @@ def healed(room: LiveRoom, connections: list[Connection], reply: Reply) -> None:
             elif connection.state == "waiting" and result[1] == connection.position:
                 continue
             connection.state = "waiting"
-            room.line.tell(connection, result[1], reply.room.waiting, reply.room.seat_limit)
+            room.line.tell(connection, result[1], newest.waiting, newest.seat_limit)
         elif word == "seated" and connection.state != "seated":
-            _seated(room, connection, reply.room)
+            _seated(room, connection, newest)
     for held_until, told in found_held.items():
         telling.refresh(room, told, "seat_freed", held_until, len(told))
 
@@ -130,7 +131,7 @@ def _joined(room: LiveRoom, connection: Connection, result: list[Any], snapshot:
     if older is not None and older is not connection:
         older.close(REPLACED)
     room.attendees[participant] = connection
-    connection.revision = snapshot.revision
+    connection.revision = connection.joined_at = snapshot.revision
     word = result[0]
     room.hub.stats.joins[word] += 1
     if word == "put_out":
@@ -150,13 +151,13 @@ def _joined(room: LiveRoom, connection: Connection, result: list[Any], snapshot:
 def _claimed(room: LiveRoom, connection: Connection, word: str, snapshot: Snapshot) -> None:
     if word == "seated":
         connection.revision = snapshot.revision
-        _seated(room, connection, snapshot)
+        _seated(room, connection, room.newest(snapshot))
     elif word == "nothing_held":
         connection.refuse(ErrorCode.NOTHING_HELD)
 
 
 def _seated(room: LiveRoom, connection: Connection, snapshot: Snapshot) -> None:
-    connection.state = "seated"
+    connection.state, connection.limit = "seated", snapshot.seat_limit
     room.line.paid(connection)
     connection.send(
         Seated(

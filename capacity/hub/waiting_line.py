@@ -60,7 +60,7 @@ class WaitingLine:
     def tell(self, connection: Connection, position: int, waiting: int, seat_limit: int) -> None:
         """Send one connection its place in a room of that many who wait, and that many seats."""
         room = self._room
-        connection.position, connection.shown_waiting = position, waiting
+        connection.position, connection.shown_waiting, connection.limit = position, waiting, seat_limit
         connection.send(
             Waiting(
                 room=room.name.room,
@@ -118,11 +118,12 @@ class WaitingLine:
                 for connection in piece:
                     self._owed.pop(connection, None)
                 continue
-            waiting = reply.room.waiting
+            newest = self._room.newest(reply.room)
+            waiting = newest.waiting
             for connection, (state, position, lease) in zip(piece, reply.results, strict=True):
                 owed = connection in self._owed
                 self._owed.pop(connection, None)
                 if connection.state != "waiting" or state != "waiting" or lease != connection.lease:
                     continue  # held, replaced or gone meanwhile: the feed tells what
                 if owed or position != connection.position or (count and waiting != connection.shown_waiting):
-                    self.tell(connection, position, waiting, reply.room.seat_limit)
+                    self.tell(connection, position, waiting, newest.seat_limit)

@@ -71,6 +71,11 @@ class Feed:
         if not self.live:
             raise Unavailable("a subscription does not stand yet")
 
+    async def renew(self) -> None:
+        """Listen with new connections from now on."""
+        for subscription in list(self._nodes.values()):
+            await subscription.renew()
+
     async def subscribe(self, channel: str, listener: Listener) -> None:
         """Listen to a channel; returns when the server has confirmed it, so that nothing said afterwards is missed."""
         subscription = await self._subscription(self._clients.node_of(channel))

@@ -38,6 +38,7 @@ class Clients:
         self._servers: set[str] = set()
         self._sentinels: list[Sentinel] = []
         self._on_other_server: Callable[[], None] | None = None
+        self._outdated = False
         self.scripts: Any = _client(self._address, SCRIPT_TIMEOUT_SECONDS, self._sentinels, self._greet)
         self.reads: Any = _client(self._address, READ_TIMEOUT_SECONDS, self._sentinels)
         self._subscriptions: dict[str, Any] = {}
@@ -65,11 +66,16 @@ class Clients:
             self._servers.clear()
         self._servers.add(server)
         if self._on_other_server is not None:
+            self._outdated = not self.cluster
             self._on_other_server()
             raise RedisConnectionError("another server answers than before")
 
     async def meet_servers(self) -> None:
-        """Connect to every server that has data of ours. Raises Unavailable."""
+        """Connect to every server that has data of ours, and to no other any more. Raises Unavailable."""
+        if self._outdated:  # connections to the last one may still be answered: then there would be two stores
+            self._outdated = False
+            for client in (self.scripts, self.reads):
+                await client.connection_pool.disconnect(inuse_connections=True)
         nodes = {"target_nodes": self.scripts.get_primaries()} if self.cluster else {}
         try:
             await self.scripts.ping(**nodes)

@@ -114,6 +114,8 @@ class Change(Snapshot, frozen=True):
     """Whose hold ran out while they were connected: back of the line."""
     replaced: list[tuple[str, str]] = []
     """(participant, lease) of connections that a newer one took over from."""
+    doubted: list[tuple[str, str]] = []
+    """(participant, lease) of connections that another took over from after a loss, when nobody knows which is the newer."""
     put_out: list[str] = []
     moved: bool = False
     """Positions changed."""

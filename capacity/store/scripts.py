@@ -31,6 +31,9 @@ _NOT_NOW = (
     "UNBLOCKED",
 )
 
+FAILURES = (RedisError, RedisClusterException, OSError, RuntimeError, AttributeError)
+"""What the client library and its event loop raise when something is wrong with the store, or with us."""
+
 _LUA = files("capacity.store") / "lua"
 _PRELUDE = (_LUA / "_prelude.lua").read_text("utf-8")
 
@@ -43,6 +46,8 @@ def unavailable(error: Exception) -> bool:
     """Whether the error of the client library says that the store cannot be used at the moment."""
     if isinstance(error, RedisConnectionError | RedisTimeoutError | RedisClusterException | OSError):
         return True
+    if isinstance(error, RuntimeError | AttributeError):  # redis-py 8.1 writes to a connection that has just been cut
+        return "the handler is closed" in str(error) or str(error).startswith("'NoneType' object has no attribute")
     code = getattr(error, "status_code", None)  # the client library cuts the words it knows off the text
     return isinstance(error, RedisError) and f"{code} {error}".removeprefix("None ").startswith(_NOT_NOW)
 
@@ -76,7 +81,7 @@ class Script:
             if unavailable(error):
                 raise not_now(error) from error
             raise ScriptError(self._locate(str(error))) from None
-        except (RedisError, RedisClusterException, OSError) as error:
+        except FAILURES as error:
             if unavailable(error):
                 raise not_now(error) from error
             raise
@@ -127,7 +132,7 @@ async def guarded(pending: Any) -> Any:
     """Await a command of the client library; raises Unavailable where the store cannot be used."""
     try:
         return await pending
-    except (RedisError, RedisClusterException, OSError) as error:
+    except FAILURES as error:
         if unavailable(error):
             raise not_now(error) from error
         raise

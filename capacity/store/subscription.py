@@ -19,6 +19,10 @@ CONFIRMED_WITHIN_SECONDS = 3.0
 BEACON_SECONDS = 1.0
 BEACONS_MISSED_MAX = 3
 RETRY_SECONDS = 0.25
+BROKEN = (RedisError, OSError, AttributeError, RuntimeError)
+"""What a broken connection raises. AttributeError: redis-py 8.1 writes to one that its reader has just dropped; RuntimeError: uvloop's
+transport is closed already.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +60,13 @@ class Subscription:
         """Begin to listen; returns at once, `live` turns true when the subscription stands."""
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._shine())]
 
+    async def renew(self) -> None:
+        """Begin anew with a new connection: the server may be another."""
+        self.live = False
+        if self._pubsub is not None:
+            with contextlib.suppress(*BROKEN):
+                await self._pubsub.aclose()
+
     async def stop(self) -> None:
         """End the subscription."""
         await end(self._tasks)
@@ -77,8 +88,7 @@ class Subscription:
                     await self._pubsub.ssubscribe(channel)
             async with asyncio.timeout(CONFIRMED_WITHIN_SECONDS):
                 await asyncio.shield(confirmed)
-        except (TimeoutError, RedisError, OSError, AttributeError):
-            # AttributeError: redis-py 8.1 writes to a connection that its reader has just dropped
+        except (TimeoutError, *BROKEN):
             self._confirmations.pop(channel, None)
             raise Unavailable("the feed did not confirm a subscription") from None
 
@@ -88,7 +98,7 @@ class Subscription:
         async with self._sending:
             if self._pubsub is not None and channel not in self.listeners:
                 self._leaving[channel] += 1
-                with contextlib.suppress(RedisError, OSError, AttributeError):
+                with contextlib.suppress(*BROKEN):
                     await self._pubsub.sunsubscribe(channel)
 
     async def _listen(self) -> None:
@@ -146,7 +156,7 @@ class Subscription:
         pubsub, self._pubsub = self._pubsub, None
         self._leaving.clear()
         if pubsub is not None:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*BROKEN):
                 await pubsub.aclose()
 
     def _hear(self, _: bytes) -> None:

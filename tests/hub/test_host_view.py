@@ -31,6 +31,8 @@ class Host:
     def __init__(self, state: str, revision: int) -> None:
         self.state = state
         self.revision = revision
+        self.limit = 10
+        self.level = 0
         self.sent: list[Message | bytes] = []
         self.send = self.sent.append
         self.socket = SimpleNamespace(send=self.sent.append)
@@ -69,7 +71,7 @@ def test_open_again_tells_what_the_feed_will_not(before: int, after: int, kinds:
     host = Host("host", 5)
     hosts = view(snapshot(5, told=before, occupied=(5, 9, 10)[before]), host)
     hosts.welcome(host, snapshot(7, told=after, occupied=(5, 9, 10)[after]))  # type: ignore[arg-type]
-    hosts.tell_cleared(5, 10, 6)  # the feed comes behind, and says nothing twice
+    hosts.tell_cleared(snapshot(6, told=0, occupied=5))  # the feed comes behind, and says nothing twice
     assert host.kinds == kinds
 
 
@@ -77,7 +79,7 @@ def test_a_raise_that_leaves_a_level_standing_is_told_by_the_answer_too() -> Non
     host = Host("host", 5)
     hosts = view(snapshot(5, told=2, occupied=10), host)
     hosts.welcome(host, snapshot(7, told=2, occupied=12, limit=12))  # type: ignore[arg-type]
-    assert host.kinds == ["occupancy", "near_full"]
+    assert host.kinds == ["seat_limit", "occupancy", "near_full"]
 
 
 @pytest.mark.parametrize("told", [0, 1, 2])

@@ -218,6 +218,7 @@ class Machine(RuleBasedStateMachine):
         )
         assert message.get("expired", []) == told.expired
         assert [tuple(pair) for pair in message.get("replaced", [])] == told.replaced
+        assert [tuple(pair) for pair in message.get("doubted", [])] == told.doubted
         assert message.get("put_out", []) == told.put_out
         assert message.get("previous") == told.previous
         assert message.get("opened", False) == told.opened
@@ -307,18 +308,25 @@ class Machine(RuleBasedStateMachine):
     @rule(
         hub=hubs,
         came=st.lists(
-            st.tuples(people, st.sampled_from(["seated", "held", "waiting"]), st.integers(0, 9), st.booleans()),
+            st.tuples(
+                people,
+                st.sampled_from(["seated", "held", "waiting"]),
+                st.integers(0, 9),
+                st.booleans(),
+                st.sampled_from([-1, 0, 1]),
+            ),
             min_size=1,
             max_size=4,
             unique_by=lambda came: came[0],
         ),
     )
-    def reassert(self, hub: str, came: list[tuple[str, str, int, bool]]) -> None:
+    def reassert(self, hub: str, came: list[tuple[str, str, int, bool, int]]) -> None:
         """A hub that was fenced, or whose store lost the room, says who is there."""
         asserted = []
-        for name, had, order, same in came:
+        for name, had, order, same, joined in came:
             known = self.leases.get(name, [])
-            asserted.append((name, known[-1] if same and known else self.lease(name, hub), had, order))
+            lease = known[-1] if same and known else self.lease(name, hub)
+            asserted.append((name, lease, had, order, max(0, self.model.survived + joined)))
         words: list[str] = []
 
         def expect() -> None:
@@ -328,7 +336,7 @@ class Machine(RuleBasedStateMachine):
         self.call("reassert", hub, arguments, registered=True, expect=expect)
         if self.last is None or not words or self.model.state == "ended":
             return
-        for (name, _, _, _), word, result in zip(asserted, words, self.last.reply.results, strict=True):
+        for (name, *_), word, result in zip(asserted, words, self.last.reply.results, strict=True):
             person = self.model.people.get(name)
             if word in ("put_out", "replaced"):
                 assert result == [word]

@@ -47,6 +47,7 @@ class Told:
     offers: list[tuple[str, list[str]]] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
     replaced: list[tuple[str, str]] = field(default_factory=list)
+    doubted: list[tuple[str, str]] = field(default_factory=list)
     put_out: list[str] = field(default_factory=list)
     previous: int | None = None
     opened: bool = False
@@ -90,6 +91,8 @@ class Room:
         """Whether the room was ever written."""
         self.epoch, self.revision = "", 0
         """Of the history, as the store calls it; whoever drives the model sets it."""
+        self.survived = 0
+        """The last revision before what was lost."""
         self.over = 0
         """Seats beyond the limit that were given back after a loss."""
 
@@ -163,6 +166,8 @@ class Room:
         """What every call does last."""
         self._leave_call()
         self.ran_at = self.wall if self._runs() else 0
+        if not self.ran_at:
+            self.settling_until = 0
 
     def _runs(self) -> bool:
         """Whether something will be due."""
@@ -356,13 +361,14 @@ class Room:
                 sessions, self.sessions = self.sessions, NEVER
                 self._begin()
                 self.sessions, self.cause = sessions, "room_opened"
+            self.survived = self.revision
             self.orders = self.revision = (max(known, here) + 1) * GENERATION
             if self.state == "open":
                 self.settling_until = self.now + SETTLING
         if self.state != "ended":
             self.hubs.setdefault(hub, 0)
 
-    def reassert(self, name: str, lease: str, had: str, order: int) -> str:
+    def reassert(self, name: str, lease: str, had: str, order: int, joined_at: int) -> str:
         """A hub says who is connected to it, and what they had."""
         if name in self.barred:
             return "put_out"
@@ -370,9 +376,9 @@ class Room:
         person = self.people.get(name)
         if person is not None:
             if person.lease is not None and person.lease != lease:
-                if not settling:
+                if not settling or joined_at <= self.survived:
                     return "replaced"
-                self.told.replaced.append((name, person.lease))
+                self.told.doubted.append((name, person.lease))
             person.lease, person.away_until = lease, NEVER
             if settling and had == "held" and person.where == "line":
                 person.where, person.held_until = "hold", self.now + self.times.hold

@@ -35,7 +35,7 @@ local room      -- the fields of STATE, as numbers and strings
 local seats     -- the account's seat limit
 local sessions  -- how many rooms the account may have open
 local changed = false
-local change = {offers = {}, expired = {}, replaced = {}, put_out = {}}
+local change = {offers = {}, expired = {}, replaced = {}, doubted = {}, put_out = {}}
 local raised = false
 local piece = PIECE -- how many this call may still be given a seat
 
@@ -366,6 +366,7 @@ end
 local FIELDS = {
     'state', 'seat_limit', 'revision', 'epoch', 'sequence', 'peak', 'told', 'opened_at', 'ended_at', 'ended_reason', 'idle_at',
     'settling_at', 'barred', 'cause', 'cause_told', 'clock', 'wall', 'over',
+    'survived',
 }
 
 local function read()
@@ -377,6 +378,7 @@ local function read()
         opened_at = number(fields[8]), ended_at = number(fields[9]), ended_reason = fields[10] or nil, idle_at = number(fields[11]),
         settling_at = number(fields[12]), barred = number(fields[13]), cause = fields[14] or nil,
         cause_told = tonumber(fields[15] or nil), clock = number(fields[16]), wall = number(fields[17]), over = number(fields[18]),
+        survived = number(fields[19]),
     }
     -- The server's clock may step. While something runs (a grace, a place, a hold), the room's goes on from where it was, never backwards,
     -- and at most step_ms from one call to the next; hubs call once a second. So a step frees no seat, and delays no end of one.
@@ -389,8 +391,11 @@ end
 local function wind(running)
     local before = room.wall
     room.clock, room.wall = now, running and wall or 0
+    if not running then
+        room.settling_at = 0 -- it is over, and must not begin again when the server's clock steps back
+    end
     if not changed and room.wall ~= before then
-        call('HSET', STATE, 'clock', digits(room.clock), 'wall', digits(room.wall))
+        call('HSET', STATE, 'clock', digits(room.clock), 'wall', digits(room.wall), 'settling_at', digits(room.settling_at))
     end
 end
 

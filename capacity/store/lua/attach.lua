@@ -17,6 +17,7 @@ if lost then
         begin()
     end
     here = math.max(known, here) + 1
+    room.survived = room.revision
     room.epoch = here .. ':' .. hub .. '.' .. digits(context.operation)
     room.revision, room.sequence = here * GENERATION, here * GENERATION
     if room.state == 'open' then

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- A hub that was fenced, or whose store lost data, says who is connected to it and what they had.
--- ARGV[2…]  participant, lease, what they had (seated, held, waiting), their sequence or 0 (order of arrival), for each
+-- ARGV[2…]  participant, lease, what they had (seated, held, waiting), their sequence or 0 (order of arrival), the revision at which they
+--           joined, for each
 -- results   for each: ["seated"] · ["waiting", position, sequence, lost] (lost: 1 if a seat was) · ["held", held_until] · ["replaced"] · ["put_out"]
 local reply = enter('registered')
 if reply then
@@ -35,7 +36,7 @@ local function give_back(participant, lease, had, since)
     end
 end
 
-local function again(participant, lease, had, sequence)
+local function again(participant, lease, had, sequence, joined_at)
     local met = call('HGET', MET, participant)
     if met == 'x' or met == 'sx' then
         return 'put_out'
@@ -43,11 +44,10 @@ local function again(participant, lease, had, sequence)
     local known = record(participant)
     if known then
         if known.lease and known.lease ~= lease then
-            if not settling then
-                return 'replaced'
+            if not settling or joined_at <= room.survived then
+                return 'replaced' -- the store knew of both connections, and which was the newer
             end
-            -- The store forgot which connection was the newer; the one that is there is believed.
-            table.insert(change.replaced, {participant, known.lease})
+            table.insert(change.doubted, {participant, known.lease})
         end
         if known.lease ~= lease then
             call('ZREM', SEAT_AWAY, participant)
@@ -86,8 +86,8 @@ local function again(participant, lease, had, sequence)
 end
 
 local came = {}
-for i = 2, #ARGV, 4 do
-    table.insert(came, {ARGV[i], again(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))})
+for i = 2, #ARGV, 5 do
+    table.insert(came, {ARGV[i], again(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))})
 end
 return answer(function()
     local results = {}
