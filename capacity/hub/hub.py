@@ -67,7 +67,7 @@ class Hub:
         self.id = id or secrets.token_hex(5)
         self.clock = clock
         self.clients = clients
-        self.rooms = Rooms(clients.scripts, rules, self.id, audit=audit)
+        self.rooms = Rooms(clients.scripts, rules, self.id, audit=audit, server=lambda: clients.server)
         self.hold_ms = rules.hold_ms
         self.offer = offer
         self.feed = Feed(clients, self.id, self._gap)
@@ -321,6 +321,7 @@ class Hub:
 
     def came_back(self) -> None:
         """The store answers."""
+        self.spawn(self.watch_index())
         self.clients.watch_servers(self.store.other_server)
         if not self._consuming:
             self._consuming = True
@@ -331,6 +332,14 @@ class Hub:
             self.pass_key = await pass_keys.load_or_create(self.clients.scripts, self.pass_key)
         except SettingError as error:  # passes cannot be had, everything else can
             log.error("pass_key_unusable", error=str(error))
+
+    async def watch_index(self) -> None:
+        """Watch every room that the store says this hub does: a loss may have brought one back that it had let go."""
+        for member in await guarded(self.clients.scripts.smembers(keys.hub_rooms(self.id))):
+            account, _, room = member.decode().partition(" ")
+            name = RoomName(account, room)
+            if name not in self._live:
+                self.watched(name).resync()
 
     def _gap(self) -> None:
         for account in list(self._accounts.values()):
@@ -363,6 +372,7 @@ class Hub:
     async def _beat(self) -> None:
         if not await self._liveness.beat():
             log.warning("hub_forgotten", hub=self.id)
+            self.spawn(self.watch_index())
             self._gap()
         for room in list(self._live.values()):
             room.tick()

@@ -37,12 +37,15 @@ class Lane:
         """The verbs that may go out; None: all."""
         self._woken = asyncio.Event()
 
-    def add(self, verb: str, connection: Connection | None = None, detail: str = "") -> None:
-        """Queue an operation. One without a connection is queued once, however often it is asked for."""
+    def add(self, verb: str, connection: Connection | None = None, detail: str = "", *, first: bool = False) -> None:
+        """Queue an operation, or put it `first`. One without a connection is queued once, however often it is asked for."""
         operation = Operation(verb, connection, detail)
         if connection is None and operation in self._queue:
             return
-        self._queue.append(operation)
+        if first:
+            self._queue.appendleft(operation)
+        else:
+            self._queue.append(operation)
         self._woken.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())

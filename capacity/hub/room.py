@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from capacity.hub.account import LiveAccount
     from capacity.hub.hub import Hub
 
-REASSERT_MS = 3000
-"""For how long a room that the store lost lets nobody new in, so that every hub can say who was there."""
 DETACH_AFTER_SECONDS = 5.0
 FENCED_MAX = 5
 STRANGERS_EVERY_SECONDS = 10.0
@@ -172,8 +170,8 @@ class LiveRoom:
             self.hub.spawn(coming_back.look_around(self))
 
     def resync(self) -> None:
-        """Something may have been missed: say who is here, and learn where they stand."""
-        self.lane.add("resync")
+        """Something may have been missed: say who is here, and learn where they stand, before anything else is done."""
+        self.lane.add("resync", first=True)
 
     def end(self, reason: EndedReason) -> None:
         """Tell everybody that the room ended, and let it go."""
@@ -275,6 +273,7 @@ class LiveRoom:
         self._fenced += 1
         self.hub.stats.fenced += 1
         if self._fenced > FENCED_MAX:
+            self._fenced = 0
             raise Unavailable("fenced again and again")
         self.lane.put_back(run)
         await coming_back.resync(self)
@@ -314,7 +313,7 @@ class LiveRoom:
         was_open = int(known is not None and known.state == "open")
         written = known is not None and known.revision > 0
         history = (known.epoch, known.revision) if known is not None and written else ("", 0)
-        reply = await self.call("attach", [was_open, REASSERT_MS, *history])
+        reply = await self.call("attach", [was_open, *history])
         after, before = reply.room, self.snapshot
         if after is not None and (before is None or after.epoch != before.epoch or after.revision >= before.revision):
             self.snapshot = after

@@ -97,7 +97,7 @@ class WaitingLine:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._woken.wait(), next_at - loop.time())
                 else:
-                    count = loop.time() - self._counted_at >= COUNTED_EVERY_SECONDS
+                    count = loop.time() >= self._counted_at + COUNTED_EVERY_SECONDS
                     self._moved, self._asked_at = False, loop.time()
                     if count:
                         self._counted, self._counted_at = False, loop.time()

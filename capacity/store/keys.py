@@ -18,8 +18,9 @@ while open, gone (state: the ended time, report: 30 days) after the end
     state            hash    state, seat_limit, revision, epoch (GENERATION:ID), sequence, peak, told (0, 1 near full, 2 full), opened_at,
                              ended_at, ended_reason, idle_at, settling_at, barred (put out without having had a seat), cause and
                              cause_told (an allotment in pieces), clock (the room's, at the last call) and wall (the server's, then; 0
-                             where nothing ran), over (seats beyond the limit that were given back after a loss), survived (the last
-                             revision before what was lost)
+                             where nothing ran), over (seats beyond the limit that were given back after a loss), past and survived
+                             (the epoch before this one and its last revision here, until the room has settled), server (run id of
+                             the server that wrote it last)
     people           hash    participant → LEASE[@SINCE]: everybody with a seat, a held seat or a place. LEASE is HUB.CONNECTION while
                              connected, `-` or `-UNTIL` while away (UNTIL: when the place is lost); SINCE: waiting since
     line             zset    everybody waiting without a held seat; score = order of arrival

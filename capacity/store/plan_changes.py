@@ -143,7 +143,7 @@ class PlanChanges:
         try:
             return await guarded(pending)
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
+            if not str(error).startswith(("NOGROUP", "no such key")):
                 raise
             await self.join_group()
             raise Unavailable("the consumer group had to be made anew") from None

@@ -36,6 +36,8 @@ class Clients:
     def __init__(self, url: str) -> None:
         self._address = parse(url)
         self._servers: set[str] = set()
+        self.server = ""
+        """The run id of the one server; '' for a cluster, or if it is not known."""
         self._sentinels: list[Sentinel] = []
         self._on_other_server: Callable[[], None] | None = None
         self._outdated = False
@@ -64,6 +66,7 @@ class Clients:
             return
         if not self.cluster:
             self._servers.clear()
+            self.server = server
         self._servers.add(server)
         if self._on_other_server is not None:
             self._outdated = not self.cluster

@@ -7,7 +7,7 @@ once, and answered the same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -212,10 +212,14 @@ _encode = msgspec.json.Encoder().encode
 class Rooms:
     """The rooms of a store. `hub` is the caller's id, without which no connection can be seated."""
 
-    def __init__(self, client: Any, rules: Rules, hub: str, *, audit: bool = False) -> None:
+    def __init__(
+        self, client: Any, rules: Rules, hub: str, *, audit: bool = False, server: Callable[[], str] = str
+    ) -> None:
+        """`server`: the run id of the server that will answer, '' where it is not known."""
         self._client = client
         self._rules = rules
         self._audit = audit
+        self._server = server
         self._operations = itertools.count(1)
         self.hub = hub
 
@@ -247,6 +251,8 @@ class Rooms:
             "near": rules.shares.near_millionths,
             "clear": rules.shares.clear_millionths,
         }
+        if server := self._server():
+            context["server"] = server
         room_keys = keys.room_keys(name)
         if wall_ms is not None:
             context["wall"] = wall_ms

@@ -124,9 +124,12 @@ class Subscription:
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         missing = set(self.listeners)
-        while loop.time() - max(self.heard_at, began_at) < BEACON_SECONDS * BEACONS_MISSED_MAX:
+        while True:
             message = await self._pubsub.get_message(timeout=BEACON_SECONDS)
-            if message is None:
+            if message is None:  # nothing more lies in the socket, of a process that stood still either
+                if loop.time() - max(self.heard_at, began_at) >= BEACON_SECONDS * BEACONS_MISSED_MAX:
+                    log.warning("feed_silent", beacons_missed=BEACONS_MISSED_MAX)
+                    return
                 continue
             channel = message["channel"].decode()
             kind = message["type"]
@@ -150,7 +153,6 @@ class Subscription:
                 elif channel in self.listeners:
                     self._on_moved()  # the server took the channel away: its slot moves
                     return
-        log.warning("feed_silent", beacons_missed=BEACONS_MISSED_MAX)
 
     async def _drop(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

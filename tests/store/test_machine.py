@@ -113,8 +113,10 @@ class Machine(RuleBasedStateMachine):
     @initialize(limit=limits, sessions=st.integers(1, 2), times=st.sampled_from(TIMES), begun=st.integers(0, 3))
     def account(self, limit: int, sessions: int, times: model.Times, begun: int) -> None:
         rules = Rules(times.grace, times.place, times.hold, model.IDLE, model.ENDED, SHARES, times.step)
-        self.rooms = {hub: Rooms(self.client, rules, hub) for hub in HUBS}
+        self.server = 1
+        self.rooms = {hub: Rooms(self.client, rules, hub, server=lambda: f"server-{self.server}") for hub in HUBS}
         self.model = model.Room(limit, sessions, times)
+        self.model.asked = "server-1"
         self.sessions = sessions
         self.apply(limit)
         if begun:
@@ -209,6 +211,8 @@ class Machine(RuleBasedStateMachine):
         messages = self.heard(rose)
         assert len(messages) == rose <= 1
         self.model.known = room.revision > 0
+        if not self.model.known:
+            self.model.server = ""
         self.model.epoch, self.model.revision = (room.epoch, room.revision) if self.model.known else ("", 0)
         self.known[self.done[-1].hub] = (self.model.epoch, room.revision, room.state)
         message = messages[0] if messages else {}
@@ -252,7 +256,7 @@ class Machine(RuleBasedStateMachine):
         self.call(
             "attach",
             hub,
-            [int(was_open), model.SETTLING, epoch, revision],
+            [int(was_open), epoch, revision],
             registered=False,
             expect=lambda: self.model.attach(hub, was_open, epoch, revision),
         )
@@ -285,8 +289,8 @@ class Machine(RuleBasedStateMachine):
         self.checkpoint = Checkpoint(dumps, open_until, copy.deepcopy(self.model), dict(self.floors))
 
     @precondition(lambda self: self.checkpoint is not None)
-    @rule(really=st.integers(0, 2), first=hubs, at_once=st.booleans())
-    def fail_over(self, really: int, first: str, at_once: bool) -> None:
+    @rule(really=st.integers(0, 2), first=hubs, at_once=st.booleans(), noticed=st.booleans())
+    def fail_over(self, really: int, first: str, at_once: bool, noticed: bool) -> None:
         """The replica takes over; what was written since is lost. The hubs know more than the store."""
         if really:
             return
@@ -295,6 +299,8 @@ class Machine(RuleBasedStateMachine):
         before, self.model = self.model, self.checkpoint.model
         self.model.wall, self.model.account_limit = before.wall, before.account_limit
         self.model.other_open_until = before.other_open_until
+        self.server += noticed
+        self.model.asked = f"server-{self.server}"
         for key, (dump, pttl) in self.checkpoint.dumps.items():
             self.raw.restore(key, pttl, dump)
         if self.checkpoint.open_until is not None:

@@ -30,7 +30,7 @@ async def test_a_raise_for_many_goes_on_from_call_to_call_and_nobody_jumps_the_l
         assert await stream.apply(Entry("1-1", b""), event) == "applied"
 
     await plan(1)
-    await rooms.call("attach", NAME, [0, 3000, "", 0])
+    await rooms.call("attach", NAME, [0, "", 0])
     await rooms.call("host", NAME, [1, 1, "eve"])
     for start in range(0, 700, 100):
         names = [f"p{number:03}" for number in range(start, start + 100)]

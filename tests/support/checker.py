@@ -119,6 +119,7 @@ class Replay:
         room.times, room.account_limit = times, entry["seats"]
         room.sessions = 0 if "concurrent_sessions_reached" in entry.get("results", []) else NOT_REFUSED
         room.wall, room.ran_at = entry["now"], 0
+        room.asked = entry.get("server", "")
         if entry.get("ended") == "idle" and not room.people:
             room.idle_since = -model.IDLE  # a hub's hosts go without an entry when the hub is fenced
         return room
@@ -162,7 +163,7 @@ class Replay:
         room.put_out(arguments[0])
 
     def _attach(self, room: model.Room, entry: Entry, arguments: list[str]) -> None:
-        epoch, revision = (arguments[2], int(arguments[3])) if len(arguments) > 3 else ("", 0)
+        epoch, revision = arguments[1], int(arguments[2])
         room.epoch, room.revision = entry["before"]["epoch"], entry["before"]["revision"]
         room.attach(entry["hub"], arguments[0] == "1", epoch, revision)
 

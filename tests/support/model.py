@@ -91,8 +91,11 @@ class Room:
         """Whether the room was ever written."""
         self.epoch, self.revision = "", 0
         """Of the history, as the store calls it; whoever drives the model sets it."""
+        self.past: str | None = None
         self.survived = 0
-        """The last revision before what was lost."""
+        """The epoch before this one and its last revision here, until the room has settled."""
+        self.server, self.asked = "", ""
+        """The server that wrote the room last, and the one that is asked now."""
         self.over = 0
         """Seats beyond the limit that were given back after a loss."""
 
@@ -135,6 +138,7 @@ class Room:
         self.told = Told()
         passed = min(max(self.wall - self.ran_at, 0), self.times.step)
         self.now = self.now + passed if self.ran_at else self.wall
+        self._meet_server()
         if self.state == "ended":
             return
         for person in list(self.people.values()):
@@ -161,6 +165,23 @@ class Room:
                     self.cause = "seat_limit_raised"
                 self._allot("seat_limit_raised")
         self._allot()
+
+    def _meet_server(self) -> None:
+        if self.state == "open" and self.now >= self.settling_until:
+            self.past, self.survived = None, 0
+        if self.asked and self.asked != self.server:
+            if self.server and self.state != "ended":
+                self._begin_generation(0)
+            self.server = self.asked
+
+    def _begin_generation(self, heard: int) -> None:
+        if self.past is None:
+            self.past, self.survived = self.epoch, self.revision
+        new = max(heard, generation(self.epoch)) + 1
+        self.epoch, self.orders = f"{new}:", new * GENERATION
+        self.revision = new * GENERATION
+        if self.state == "open":
+            self.settling_until = self.now + SETTLING
 
     def leave_call(self) -> None:
         """What every call does last."""
@@ -242,7 +263,7 @@ class Room:
         if self.state == "open":
             self.turned_away |= self.hoping
         self.state, self.reason, self.ended_on_wall = "ended", reason, self.wall
-        self.over = 0
+        self.over, self.past, self.survived = 0, None, 0
         self.people, self.hubs, self.idle_since, self.level = {}, {}, None, 0
         self.settling_until, self.cause = 0, None
         self.told.ended = reason
@@ -251,6 +272,7 @@ class Room:
         """The store forgets the room."""
         fresh = Room(self.account_limit, self.sessions, self.times)
         fresh.now, fresh.wall, fresh.other_open_until = self.now, self.wall, self.other_open_until
+        fresh.asked = self.asked
         self.__dict__.update(fresh.__dict__)
 
     @property
@@ -355,18 +377,23 @@ class Room:
 
     def attach(self, hub: str, was_open: bool, epoch: str = "", revision: int = 0) -> None:
         """A hub may act; it knew the room as open, or not, and heard of it last at a revision of an epoch."""
-        known, here = generation(epoch), generation(self.epoch)
-        if epoch and (known > here or (known == here and (epoch != self.epoch or revision > self.revision))):
-            if was_open and self.state != "open":
-                sessions, self.sessions = self.sessions, NEVER
-                self._begin()
-                self.sessions, self.cause = sessions, "room_opened"
-            self.survived = self.revision
-            self.orders = self.revision = (max(known, here) + 1) * GENERATION
-            if self.state == "open":
-                self.settling_until = self.now + SETTLING
+        lost = bool(epoch) and self._lacks(self.epoch, self.revision, epoch, revision)
+        past = bool(epoch) and self.past is not None and self._lacks(self.past, self.survived, epoch, revision)
+        reopen = was_open and self.state != "open" and (lost or past)
+        if reopen:
+            sessions, self.sessions = self.sessions, NEVER
+            self._begin()
+            self.sessions, self.cause = sessions, "room_opened"
+        if lost or reopen:
+            self._begin_generation(generation(epoch))
         if self.state != "ended":
             self.hubs.setdefault(hub, 0)
+
+    @staticmethod
+    def _lacks(epoch: str, last: int, heard: str, revision: int) -> bool:
+        """Whether somebody heard of more than is in this history."""
+        known, here = generation(heard), generation(epoch)
+        return known > here or (known == here and (heard != epoch or revision > last))
 
     def reassert(self, name: str, lease: str, had: str, order: int, joined_at: int) -> str:
         """A hub says who is connected to it, and what they had."""

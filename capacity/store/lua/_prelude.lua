@@ -2,7 +2,7 @@
 --
 -- KEYS    as `keys.room_keys` gives them, the same for every verb: then two channels, and the audit's stream if there is one
 -- ARGV[1] the context, JSON: room, hub (who calls, '' for none), operation (number of this call, rising in each hub), wall (ms; absent:
---         the server's clock), grace_ms place_ms hold_ms idle_ms ended_ms step_ms, near and clear (shares of the seat limit in
+--         the server's clock), server (its run id, absent: unknown), grace_ms place_ms hold_ms idle_ms ended_ms step_ms, near and clear (shares of the seat limit in
 --         millionths), verb (with an audit)
 -- ARGV[2…] the verb's own
 -- Reply   JSON: status (ok, unknown_account, fenced, overtaken, ended), room (a snapshot), and the verb's own
@@ -19,6 +19,7 @@ local PROVISIONAL = {STATE, PEOPLE, LINE, READY, LINE_AWAY, HUBS, OPERATIONS, ME
 local LEVELS = {'near_full', 'full'}
 local GENERATION = 1000000000 -- where its revisions and sequences begin: after a loss of data nothing has a number that was lost
 local AUDIT_MAX = 1000000
+local SETTLE_MS = 3000 -- longer than a living hub needs to say who is connected to it
 
 local call = redis.call
 local context = cjson.decode(ARGV[1])
@@ -32,6 +33,7 @@ end
 local now = wall -- the room's own clock, see `read`
 
 local room      -- the fields of STATE, as numbers and strings
+local found     -- whether it was ever written
 local seats     -- the account's seat limit
 local sessions  -- how many rooms the account may have open
 local changed = false
@@ -91,7 +93,7 @@ local function snapshot(due)
     return {
         epoch = room.epoch, revision = room.revision, at = now, state = room.state, seat_limit = room.seat_limit,
         seated = people - line - held - away, away = away, held = held, waiting = line, peak = room.peak, told = room.told,
-        ended_reason = room.ended_reason, more = room.cause ~= nil or nil, due_at = due,
+        ended_reason = room.ended_reason, more = room.cause ~= nil and now >= room.settling_at or nil, due_at = due,
         over = room.over > 0 and room.over or nil,
     }
 end
@@ -207,7 +209,7 @@ local function finish(reason, at)
     call('UNLINK', PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET)
     room.state, room.ended_at, room.ended_reason = 'ended', at, reason
     room.told, room.idle_at, room.cause, room.cause_told, room.settling_at, room.barred = 0, 0, nil, nil, 0, 0
-    room.over = 0
+    room.over, room.past, room.survived = 0, nil, 0
     change.ended = reason
     changed = true
 end
@@ -366,19 +368,20 @@ end
 local FIELDS = {
     'state', 'seat_limit', 'revision', 'epoch', 'sequence', 'peak', 'told', 'opened_at', 'ended_at', 'ended_reason', 'idle_at',
     'settling_at', 'barred', 'cause', 'cause_told', 'clock', 'wall', 'over',
-    'survived',
+    'survived', 'past', 'server',
 }
 
 local function read()
     local fields = call('HMGET', STATE, unpack(FIELDS))
-    local found = fields[1]
+    found = fields[1]
     room = {
         state = found or 'not_started', seat_limit = found and number(fields[2]) or seats, revision = number(fields[3]),
         epoch = fields[4] or '1:' .. hub .. '.' .. digits(context.operation), sequence = number(fields[5]), peak = number(fields[6]), told = number(fields[7]),
         opened_at = number(fields[8]), ended_at = number(fields[9]), ended_reason = fields[10] or nil, idle_at = number(fields[11]),
         settling_at = number(fields[12]), barred = number(fields[13]), cause = fields[14] or nil,
         cause_told = tonumber(fields[15] or nil), clock = number(fields[16]), wall = number(fields[17]), over = number(fields[18]),
-        survived = number(fields[19]),
+        survived = number(fields[19]), past = fields[20] or nil,
+        server = fields[21] or nil,
     }
     -- The server's clock may step. While something runs (a grace, a place, a hold), the room's goes on from where it was, never backwards,
     -- and at most step_ms from one call to the next; hubs call once a second. So a step frees no seat, and delays no end of one.
@@ -413,9 +416,41 @@ local function save()
         end
     end
     call('HSET', STATE, unpack(text))
-    for _, field in ipairs({'ended_reason', 'cause', 'cause_told'}) do
+    for _, field in ipairs({'ended_reason', 'cause', 'cause_told', 'past'}) do
         if room[field] == nil then
             call('HDEL', STATE, field)
+        end
+    end
+end
+
+-- The room may have lost what was written last: from now on it is another history, and for a while nobody new is let in. `known` is a
+-- later generation that somebody heard of, or 0.
+local function begin_generation(known)
+    local new = math.max(known, generation(room.epoch)) + 1
+    if not room.past then
+        room.past, room.survived = room.epoch, room.revision
+    end
+    room.epoch = digits(new) .. ':' .. hub .. '.' .. digits(context.operation)
+    room.revision, room.sequence = new * GENERATION, new * GENERATION
+    if room.state == 'open' then
+        room.settling_at = now + SETTLE_MS
+    end
+    changed = true
+end
+
+-- Whoever comes first after the store's server changed begins a generation: the hubs that know better may come later.
+local function meet_server()
+    local server = context.server
+    if room.state == 'open' and now >= room.settling_at then
+        room.past, room.survived = nil, 0
+    end
+    if server and server ~= room.server then
+        if room.server and room.state ~= 'ended' then
+            begin_generation(0)
+        end
+        room.server = server
+        if found then
+            call('HSET', STATE, 'server', server)
         end
     end
 end
@@ -446,6 +481,7 @@ local function enter(order)
     if AUDIT then
         before = snapshot(due_at())
     end
+    meet_server()
     lapse()
     sync()
     allot()
@@ -533,7 +569,7 @@ local function write_down(reply)
     local entry = {
         verb = context.verb, hub = hub, operation = context.operation, now = now, wall = wall, seats = seats, before = before,
         after = reply.room, results = reply.results, grace_ms = context.grace_ms, place_ms = context.place_ms,
-        hold_ms = context.hold_ms, idle_ms = context.idle_ms,
+        hold_ms = context.hold_ms, idle_ms = context.idle_ms, server = context.server,
     }
     if #ARGV > 1 then
         entry.arguments = {unpack(ARGV, 2)}

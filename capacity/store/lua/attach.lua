@@ -1,29 +1,28 @@
 #!lua flags=allow-oom
 -- A hub may act on the room from now on. A hub that knew the room brings back what the store has lost of it.
 -- ARGV[2]   1: the hub knew the room as open, 0: it did not
--- ARGV[3]   for how long (ms) hubs re-assert who was there before anybody new is let in, if something was lost
--- ARGV[4]   the epoch that the hub knew, '' for none   ARGV[5] its revision in that epoch
+-- ARGV[3]   the epoch that the hub knew, '' for none   ARGV[4] its revision in that epoch
 local reply = enter('ordered')
 if reply then
     return reply
 end
-local known, here = generation(ARGV[4]), generation(room.epoch)
--- An epoch is GENERATION:ID. A hub knows of a later generation, or of another one of the same number, or of a later revision of the
--- same one: then this is not the history that it was told of.
-local lost = ARGV[4] ~= '' and (known > here or known == here and (ARGV[4] ~= room.epoch or tonumber(ARGV[5]) > room.revision))
-if lost then
-    if room.state ~= 'open' and ARGV[2] == '1' then
+-- Whether the hub was told more than there is in the history of EPOCH, GENERATION:ID, up to REVISION: of a later generation, of another
+-- one of the same number, or of a later revision of the same one.
+local heard = generation(ARGV[3])
+local function lacks(epoch, revision)
+    local here = generation(epoch)
+    return heard > here or heard == here and (ARGV[3] ~= epoch or tonumber(ARGV[4]) > revision)
+end
+if ARGV[3] ~= '' then
+    local lost = lacks(room.epoch, room.revision)
+    local reopen = ARGV[2] == '1' and room.state ~= 'open' and (lost or room.past ~= nil and lacks(room.past, room.survived))
+    if reopen then
         sessions = math.huge
         begin()
     end
-    here = math.max(known, here) + 1
-    room.survived = room.revision
-    room.epoch = here .. ':' .. hub .. '.' .. digits(context.operation)
-    room.revision, room.sequence = here * GENERATION, here * GENERATION
-    if room.state == 'open' then
-        room.settling_at = now + tonumber(ARGV[3])
+    if lost or reopen then
+        begin_generation(heard)
     end
-    changed = true
 end
 if room.state == 'ended' then
     return answer()
