@@ -120,6 +120,8 @@ class Replay:
         room.sessions = 0 if "concurrent_sessions_reached" in entry.get("results", []) else NOT_REFUSED
         room.wall, room.ran_at = entry["now"], 0
         room.asked = entry.get("server", "")
+        if before["revision"]:
+            room.epoch, room.revision = before["epoch"], before["revision"]
         if entry.get("ended") == "idle" and not room.people:
             room.idle_since = -model.IDLE  # a hub's hosts go without an entry when the hub is fenced
         return room
@@ -164,7 +166,6 @@ class Replay:
 
     def _attach(self, room: model.Room, entry: Entry, arguments: list[str]) -> None:
         epoch, revision = arguments[1], int(arguments[2])
-        room.epoch, room.revision = entry["before"]["epoch"], entry["before"]["revision"]
         room.attach(entry["hub"], arguments[0] == "1", epoch, revision)
 
     def _reassert(self, room: model.Room, entry: Entry, arguments: list[str]) -> None:
