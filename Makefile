@@ -1,7 +1,7 @@
 # make run     installs everything into .venv, then starts the demo
 # make test    installs everything, then runs all tests         (make test ARGS="tests/hub -x")
-# make soak    the tests that gain by repetition, for as long as it takes (about two hours)
-# make chaos   real processes under real faults, with a table at the end (about a quarter of an hour; make chaos ARGS="--list")
+# make soak    the tests that gain by repetition, for as long as it takes (hours)
+# make chaos   real processes under real faults, with a table at the end (about ten minutes; make chaos ARGS="--list")
 # make lint    ruff and strict types, of the pages too where npm is there
 # make screenshots   every page in every state as a picture in screenshots/   (make screenshots ARGS="--only join")
 # make lock    resolves pyproject.toml anew into the lock files (needs uv: pip install uv)
