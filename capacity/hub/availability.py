@@ -81,9 +81,8 @@ class Availability:
         if before == "lost" or hub.draining:
             return
         self._state = "lost"
-        if (
-            hub.clients.cluster
-        ):  # a primary that does not answer is often followed by its replica, and that may be one known before
+        if hub.clients.cluster:
+            # A primary that does not answer is often followed by its replica, and that may be one that was met before.
             self._settled_at = hub.clock() + SETTLE_SECONDS
         if before != "full":
             hub.stats.store_outages += 1
