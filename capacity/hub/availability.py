@@ -103,7 +103,7 @@ class Availability:
         log.warning("store_replaced", settle_seconds=SETTLE_SECONDS)
         self._settled_at = self._hub.clock() + SETTLE_SECONDS
         self.lose("another server")
-        self._hub.spawn(self._hub.feed.renew())
+        self._hub.feed.renew()
 
     async def _recover(self) -> None:
         """Try until the store can be used; the only way out of `lost`."""

@@ -71,10 +71,10 @@ class Feed:
         if not self.live:
             raise Unavailable("a subscription does not stand yet")
 
-    async def renew(self) -> None:
+    def renew(self) -> None:
         """Listen with new connections from now on."""
-        for subscription in list(self._nodes.values()):
-            await subscription.renew()
+        for subscription in self._nodes.values():
+            subscription.renew()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
         """Listen to a channel; returns when the server has confirmed it, so that nothing said afterwards is missed."""

@@ -55,17 +55,15 @@ class Subscription:
         self._pubsub: Any = None
         self._tasks: list[asyncio.Task[None]] = []
         self.live = False
+        self._outdated = False
 
     async def start(self) -> None:
         """Begin to listen; returns at once, `live` turns true when the subscription stands."""
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._shine())]
 
-    async def renew(self) -> None:
-        """Begin anew with a new connection: the server may be another."""
-        self.live = False
-        if self._pubsub is not None:
-            with contextlib.suppress(*BROKEN):
-                await self._pubsub.aclose()
+    def renew(self) -> None:
+        """Begin anew with a new connection, within a second: the server may be another."""
+        self.live, self._outdated = False, True
 
     async def stop(self) -> None:
         """End the subscription."""
@@ -106,6 +104,7 @@ class Subscription:
         while True:
             try:
                 async with self._sending:  # of two that meet an unconnected client each would connect it
+                    self._outdated = False
                     self._pubsub = self._connect()
                     for channel in list(self.listeners):  # one by one: a cluster takes one slot at once
                         await self._pubsub.ssubscribe(channel)
@@ -122,14 +121,16 @@ class Subscription:
     async def _read(self, first: bool) -> None:
         """Hand messages to their listeners until the subscription is no longer to be trusted."""
         loop = asyncio.get_running_loop()
-        began_at = loop.time()
+        began_at = turned_at = loop.time()
         missing = set(self.listeners)
-        while True:
+        while loop.time() - max(self.heard_at, began_at) < BEACON_SECONDS * BEACONS_MISSED_MAX:
             message = await self._pubsub.get_message(timeout=BEACON_SECONDS)
-            if message is None:  # nothing more lies in the socket, of a process that stood still either
-                if loop.time() - max(self.heard_at, began_at) >= BEACON_SECONDS * BEACONS_MISSED_MAX:
-                    log.warning("feed_silent", beacons_missed=BEACONS_MISSED_MAX)
-                    return
+            if self._outdated:
+                return
+            if loop.time() - turned_at > 2 * BEACON_SECONDS:
+                began_at = loop.time()  # this process stood still: what came meanwhile still lies in the socket
+            turned_at = loop.time()
+            if message is None:
                 continue
             channel = message["channel"].decode()
             kind = message["type"]
@@ -153,6 +154,7 @@ class Subscription:
                 elif channel in self.listeners:
                     self._on_moved()  # the server took the channel away: its slot moves
                     return
+        log.warning("feed_silent", beacons_missed=BEACONS_MISSED_MAX)
 
     async def _drop(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

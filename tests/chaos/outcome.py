@@ -36,6 +36,7 @@ class Scenario:
     loses_data: bool = False
     """Whether the store forgets what it acknowledged."""
     refresh_p99_seconds: float = 5.0
+    """From a raise's event to those whom it gives a seat; where the store itself is away for seconds, that time is in it."""
     idle_seconds_max: float = 8.0
     """How long a free seat may be nobody's while somebody connected waits."""
     seats: tuple[int, ...] = (10, 12, 16, 20, 28)

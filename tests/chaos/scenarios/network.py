@@ -118,6 +118,7 @@ SCENARIOS = (
         silence_store,
         (("held_back",), ("store_unavailable", "feed_silent"), ("hub_dead", "room_resynced")),
         proxied=True,
+        refresh_p99_seconds=10.0,
     ),
     Scenario(
         "silent-clients",

@@ -180,7 +180,11 @@ async def step_clock(world: World) -> None:
 
 SCENARIOS = (
     Scenario(
-        "kill-store", "kill -9 of the store, started with its file after 0 and 2 s", kill, (("store_unavailable",),)
+        "kill-store",
+        "kill -9 of the store, started with its file after 0 and 2 s",
+        kill,
+        (("store_unavailable",),),
+        refresh_p99_seconds=10.0,
     ),
     Scenario(
         "empty-store",
@@ -188,9 +192,22 @@ SCENARIOS = (
         empty,
         (("store_unavailable",), ("generations",)),
         loses_data=True,
+        refresh_p99_seconds=10.0,
     ),
-    Scenario("freeze-store", "SIGSTOP of the store for 1 and 6 s", freeze, (("store_unavailable",),)),
-    Scenario("busy-store", "a script that does not end, for 2 and 6 s", busy, (("BUSY", "store_unavailable"),)),
+    Scenario(
+        "freeze-store",
+        "SIGSTOP of the store for 1 and 6 s",
+        freeze,
+        (("store_unavailable",),),
+        refresh_p99_seconds=10.0,
+    ),
+    Scenario(
+        "busy-store",
+        "a script that does not end, for 2 and 6 s",
+        busy,
+        (("BUSY", "store_unavailable"),),
+        refresh_p99_seconds=10.0,
+    ),
     Scenario(
         "cut-feed", "every subscription cut, every 2.5 s", cut_feed, (("feed_lost", "feed_live"), ("connections_cut",))
     ),
