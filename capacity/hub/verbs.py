@@ -123,6 +123,7 @@ def healed(room: LiveRoom, connections: list[Connection], reply: Reply) -> None:
             _seated(room, connection, newest)
     for held_until, told in found_held.items():
         telling.refresh(room, told, "seat_freed", held_until, len(told))
+    telling.heal_limit(room, newest)  # the feed says no more what is older than this answer
 
 
 def _joined(room: LiveRoom, connection: Connection, result: list[Any], snapshot: Snapshot) -> None:

@@ -120,6 +120,8 @@ class Replay:
         room.sessions = 0 if "concurrent_sessions_reached" in entry.get("results", []) else NOT_REFUSED
         room.wall, room.ran_at = entry["now"], 0
         room.asked = entry.get("server", "")
+        if before.get("due_at") is None:
+            room.settling_until = 0  # a call that changed nothing else, and is not written down, found it over
         if before["revision"]:
             room.epoch, room.revision = before["epoch"], before["revision"]
         if entry.get("ended") == "idle" and not room.people:
