@@ -5,22 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.simulation.world import World
-from tests.support.servers import binaries, running
 
 SEEDS = ("3", "17", "42")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that only these runs use."""
-    with running(binaries()["valkey"], Path(tmp_path_factory.mktemp("simulation"))) as address:
-        yield address
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.simulation.runs import PARTS, check, check_bites, seeds
-from tests.support.servers import binaries, running
 
 SEEDS = seeds(0)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that only these runs use."""
-    with running(binaries()["valkey"], Path(tmp_path_factory.mktemp("simulation"))) as address:
-        yield address
 
 
 @pytest.mark.timeout(600)
