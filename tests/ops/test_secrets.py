@@ -33,6 +33,7 @@ from websockets.sync.client import connect
 from capacity.protocol.signatures import sign
 from tests.ops.programs import Program
 from tests.support.servers import Server, binaries, free_port
+from tests.support.service import TOKEN_SECONDS
 
 TALKATIVE = ("--log-level", "debug")
 MARK = "s3cret"
@@ -47,7 +48,7 @@ START_SECONDS = 60
 
 def signed(key: str = KEY, **claims: Any) -> str:
     found = {"sub": "ann", "account": "acme", "room": "launch", "role": "attendee", "aud": "capacity"}
-    return jwt.encode(found | {"exp": int(time.time()) + 600} | claims, key, "HS256", headers={"kid": MARK})
+    return jwt.encode(found | {"exp": int(time.time()) + TOKEN_SECONDS} | claims, key, "HS256", headers={"kid": MARK})
 
 
 GOOD = [signed(), signed(role="host", billing=True), signed(role="service", account="*")]
