@@ -66,7 +66,7 @@ class Script:
         if not shebang.startswith("#!lua"):
             raise ValueError(f"{name}.lua must begin with #!lua: without it the server does not guard slots and memory")
         self.name = name
-        self.text = f"{shebang}\n{_PRELUDE if prelude else ''}{body}"
+        self.text = f"{shebang}\n{_PRELUDE}{body}\nend\nreturn run()\n" if prelude else f"{shebang}\n{body}"
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         self._lines_before = _PRELUDE.count("\n") if prelude else 0
 

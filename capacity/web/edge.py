@@ -79,6 +79,7 @@ class Edge:
         self._proxies = proxies
         self._addresses = limits.Throttle(limits.HANDSHAKES)
         self._participants = limits.Window(limits.CONNECTIONS_MAX, limits.CONNECTIONS_SECONDS)
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def refusal(self, head: Head) -> Refusal:
         """Return the answer to a request for the socket's path that asks for no upgrade."""
@@ -109,7 +110,9 @@ class Edge:
         ):
             self._turn_away(transport, connections, head, FOREIGN_ORIGIN)
             return
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()  # asked for once: it costs a system call
         close, error = None, b""
         try:
             if offer.token is None:

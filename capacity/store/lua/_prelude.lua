@@ -33,6 +33,7 @@ end
 local now = wall -- the room's own clock, see `read`
 
 local room      -- the fields of STATE, as numbers and strings
+local stored    -- the same as they stand there, in the order of FIELDS
 local found     -- whether it was ever written
 local seats     -- the account's seat limit
 local sessions  -- how many rooms the account may have open
@@ -40,6 +41,24 @@ local changed = false
 local change = {offers = {}, expired = {}, replaced = {}, doubted = {}, put_out = {}}
 local raised = false
 local piece = PIECE -- how many this call may still be given a seat
+local before    -- with an audit: the room as it was
+
+local sizes = {}     -- set → how many are in it
+local texts = {}     -- participant → what PEOPLE has of them, false for nothing, as far as it was read or written in this call
+local unwritten = {} -- of those, what is yet to be written
+local marks = {}     -- the same of MET
+local unmarked = {}
+local tallies = {}   -- field of REPORT → what is to be added
+
+local FIELDS = {
+    'state', 'seat_limit', 'revision', 'epoch', 'sequence', 'peak', 'told', 'opened_at', 'ended_at', 'ended_reason', 'idle_at',
+    'settling_at', 'barred', 'cause', 'cause_told', 'clock', 'wall', 'over',
+    'survived', 'past', 'server',
+}
+
+-- All that follows, the verb's file included, is one function: what a closure in it takes from above costs a copy of a pointer, and at
+-- top level a search. Making these closures was a third of a call.
+local function run()
 
 local function number(text)
     return tonumber(text or '0')
@@ -54,10 +73,42 @@ local function on_wall(instant)
     return instant - now + wall
 end
 
--- ---- counts, all from cardinalities
+-- ---- the sets: each is counted once a call, and its count kept up by what every change of it returns
+
+local function size(key)
+    local known = sizes[key]
+    if not known then
+        known = call(key == PEOPLE and 'HLEN' or 'ZCARD', key)
+        sizes[key] = known
+    end
+    return known
+end
+
+local function put(key, ...) -- score, member, …
+    sizes[key] = size(key) + call('ZADD', key, ...)
+end
+
+-- Returns how many of the members were there.
+local function take(key, ...)
+    if size(key) == 0 then
+        return 0
+    end
+    local taken = call('ZREM', key, ...)
+    sizes[key] = size(key) - taken
+    return taken
+end
+
+local function score(key, member)
+    return size(key) > 0 and tonumber(call('ZSCORE', key, member) or nil) or nil
+end
+
+-- The first member's score, nil for an empty set.
+local function lowest(key)
+    return size(key) > 0 and tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) or nil
+end
 
 local function occupied()
-    return call('HLEN', PEOPLE) - call('ZCARD', LINE)
+    return size(PEOPLE) - size(LINE)
 end
 
 local function free()
@@ -76,8 +127,8 @@ end
 local function due_at()
     local first
     for _, key in ipairs({SEAT_AWAY, LINE_AWAY, HOLDS}) do
-        local score = tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or nil)
-        first = score and math.min(score, first or score) or first
+        local next_at = lowest(key)
+        first = next_at and math.min(next_at, first or next_at) or first
     end
     for _, instant in ipairs({room.idle_at, room.settling_at}) do
         if instant > now then
@@ -88,8 +139,7 @@ local function due_at()
 end
 
 local function snapshot(due)
-    local people, line, held, away =
-        call('HLEN', PEOPLE), call('ZCARD', LINE), call('ZCARD', HOLDS), call('ZCARD', SEAT_AWAY)
+    local people, line, held, away = size(PEOPLE), size(LINE), size(HOLDS), size(SEAT_AWAY)
     return {
         epoch = room.epoch, revision = room.revision, at = now, state = room.state, seat_limit = room.seat_limit,
         seated = people - line - held - away, away = away, held = held, waiting = line, peak = room.peak, told = room.told,
@@ -100,9 +150,64 @@ end
 
 -- ---- a participant's record
 
+-- Reads of both what `record` and `mark` will be asked for.
+local function read_ahead(participants)
+    local known, met = call('HMGET', PEOPLE, unpack(participants)), call('HMGET', MET, unpack(participants))
+    for i, participant in ipairs(participants) do
+        texts[participant], marks[participant] = known[i], met[i]
+    end
+end
+
+local function text_of(participant)
+    local text = texts[participant]
+    if text == nil then
+        text = call('HGET', PEOPLE, participant)
+        texts[participant] = text
+    end
+    return text
+end
+
+local function mark(participant)
+    local met = marks[participant]
+    if met == nil then
+        met = call('HGET', MET, participant)
+        marks[participant] = met
+    end
+    return met
+end
+
+local function set_mark(participant, met)
+    marks[participant], unmarked[participant] = met, met
+end
+
+local function tally(field, by)
+    tallies[field] = (tallies[field] or 0) + by
+end
+
+local function write_all(key, pending)
+    if next(pending) then
+        local pairs_of = {}
+        for field, value in pairs(pending) do
+            pairs_of[#pairs_of + 1] = field
+            pairs_of[#pairs_of + 1] = value
+        end
+        call('HSET', key, unpack(pairs_of))
+    end
+end
+
+-- Writes what is yet to be written: at the end of the call, and before anything else looks at the keys themselves.
+local function flush()
+    write_all(PEOPLE, unwritten)
+    write_all(MET, unmarked)
+    for field, by in pairs(tallies) do
+        call('HINCRBY', REPORT, field, by)
+    end
+    unwritten, unmarked, tallies = {}, {}, {}
+end
+
 -- lease (nil while away), until when the place is kept while away (0 for a seat), since when they wait
 local function record(participant)
-    local text = call('HGET', PEOPLE, participant)
+    local text = text_of(participant)
     if not text then
         return nil
     end
@@ -116,7 +221,12 @@ local function record(participant)
 end
 
 local function write(participant, lease, since)
-    call('HSET', PEOPLE, participant, since and (lease .. '@' .. digits(since)) or lease)
+    local people = size(PEOPLE)
+    if not text_of(participant) then
+        sizes[PEOPLE] = people + 1
+    end
+    local text = since and (lease .. '@' .. digits(since)) or lease
+    texts[participant], unwritten[participant] = text, text
     changed = true
 end
 
@@ -127,33 +237,38 @@ local function waited(since)
     if seconds > 600 then -- exact to a second for ten minutes, to ten seconds for longer
         seconds = math.min(seconds - seconds % 10, 86400)
     end
-    call('HINCRBY', REPORT, 'waited', 1)
-    call('HINCRBY', REPORT, 'w:' .. seconds, 1)
+    tally('waited', 1)
+    tally('w:' .. seconds, 1)
 end
 
 local function meet(participant, first)
-    local met = call('HGET', MET, participant)
+    local met = mark(participant)
     if met == 't' then
-        call('HINCRBY', REPORT, 'turned_away', -1)
+        tally('turned_away', -1)
     end
     if first == 's' and met ~= 's' then
-        call('HINCRBY', REPORT, 'joined', 1)
-        call('HSET', MET, participant, 's')
+        tally('joined', 1)
+        set_mark(participant, 's')
     elseif first == 'w' and met ~= 's' then
-        call('HSET', MET, participant, 'w')
+        set_mark(participant, 'w')
     end
+end
+
+local function unmeet(participant)
+    unmarked[participant], marks[participant] = nil, false
+    call('HDEL', MET, participant)
 end
 
 -- Left the line without a seat. Before the doors open nobody is turned away.
 local function give_up(participant)
-    if call('HGET', MET, participant) ~= 'w' then
+    if mark(participant) ~= 'w' then
         return
     end
     if room.state == 'open' then
-        call('HSET', MET, participant, 't')
-        call('HINCRBY', REPORT, 'turned_away', 1)
+        set_mark(participant, 't')
+        tally('turned_away', 1)
     else
-        call('HDEL', MET, participant)
+        unmeet(participant)
     end
 end
 
@@ -172,25 +287,30 @@ local function line_up(participant, lease, since, sequence)
         room.sequence = room.sequence + 1
         sequence = room.sequence
     end
-    call('ZADD', LINE, sequence, participant)
+    put(LINE, sequence, participant)
     if lease then
         write(participant, lease, since)
-        call('ZADD', READY, sequence, participant)
+        put(READY, sequence, participant)
     end
     changed = true
 end
 
 -- Out of the room, wherever they stood in it.
 local function forget(participant)
+    local people = size(PEOPLE)
+    if text_of(participant) then
+        sizes[PEOPLE] = people - 1
+    end
+    texts[participant], unwritten[participant] = false, nil
     call('HDEL', PEOPLE, participant)
-    call('ZREM', SEAT_AWAY, participant)
-    local waiting = call('ZREM', LINE, participant)
+    take(SEAT_AWAY, participant)
+    local waiting = take(LINE, participant)
     if waiting == 1 then
-        call('ZREM', READY, participant)
-        call('ZREM', LINE_AWAY, participant)
+        take(READY, participant)
+        take(LINE_AWAY, participant)
         change.moved = true
     end
-    local held = call('ZREM', HOLDS, participant)
+    local held = take(HOLDS, participant)
     if waiting + held > 0 then
         give_up(participant)
     end
@@ -198,6 +318,7 @@ local function forget(participant)
 end
 
 local function finish(reason, at)
+    flush()
     if room.opened_at > 0 then
         local counts = call('HMGET', REPORT, 'joined', 'turned_away')
         local hoping = call('HLEN', MET) - number(counts[1]) - number(counts[2]) - room.barred
@@ -207,6 +328,7 @@ local function finish(reason, at)
     end
     call('ZREM', OPEN, context.room)
     call('UNLINK', PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET)
+    sizes, texts, marks = {}, {}, {}
     room.state, room.ended_at, room.ended_reason = 'ended', at, reason
     room.told, room.idle_at, room.cause, room.cause_told, room.settling_at, room.barred = 0, 0, nil, nil, 0, 0
     room.over, room.past, room.survived = 0, nil, 0
@@ -224,6 +346,7 @@ local function begin()
         return 'concurrent_sessions_reached'
     end
     call('DEL', REPORT)
+    tallies = {}
     room.state, room.opened_at, room.ended_at, room.ended_reason = 'open', now, 0, nil
     room.seat_limit, room.peak, room.told, room.idle_at = seats, 0, 0, 0
     call('HSET', REPORT, 'opened_at', digits(wall))
@@ -231,7 +354,7 @@ local function begin()
     for _, key in ipairs(PROVISIONAL) do
         call('PERSIST', key)
     end
-    room.cause, room.cause_told = 'room_opened', math.min(to_give(), call('ZCARD', READY))
+    room.cause, room.cause_told = 'room_opened', math.min(to_give(), size(READY))
     change.opened = true
     changed = true
 end
@@ -239,7 +362,7 @@ end
 -- ---- what is due at every call
 
 local function due(key)
-    return call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, PIECE)
+    return size(key) == 0 and {} or call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, PIECE)
 end
 
 local function lapse()
@@ -255,13 +378,13 @@ local function lapse()
     for _, participant in ipairs(due(HOLDS)) do
         local known = record(participant)
         if known.lease or known.place_until > now then
-            call('ZREM', HOLDS, participant)
+            take(HOLDS, participant)
             line_up(participant)
             if known.lease then
-                call('ZADD', READY, room.sequence, participant)
+                put(READY, room.sequence, participant)
                 table.insert(change.expired, participant)
             else
-                call('ZADD', LINE_AWAY, known.place_until, participant)
+                put(LINE_AWAY, known.place_until, participant)
             end
         else
             forget(participant)
@@ -281,9 +404,9 @@ local function sync()
     raised = seats > room.seat_limit
     room.seat_limit = seats
     if room.state == 'open' then
-        call('HINCRBY', REPORT, 'limit_changes', 1)
+        tally('limit_changes', 1)
         if raised then
-            room.cause, room.cause_told = 'seat_limit_raised', math.min(to_give(), call('ZCARD', READY))
+            room.cause, room.cause_told = 'seat_limit_raised', math.min(to_give(), size(READY))
         end
     end
     changed = true
@@ -291,7 +414,7 @@ end
 
 -- A seat for each of the first in line who are connected, at most PIECE a call; what is left over is remembered with its cause.
 local function allot()
-    local due_now = math.min(to_give(), call('ZCARD', READY))
+    local due_now = math.min(to_give(), size(READY))
     if due_now > 0 and piece == 0 then
         return
     elseif due_now == 0 then
@@ -307,14 +430,15 @@ local function allot()
         held_until = on_wall(now + context.hold_ms), participants = {},
     }
     local popped = call('ZPOPMIN', READY, math.min(due_now, piece))
+    sizes[READY] = size(READY) - #popped / 2
     local holds = {}
     for i = 1, #popped, 2 do
         table.insert(offer.participants, popped[i])
         table.insert(holds, now + context.hold_ms)
         table.insert(holds, popped[i])
     end
-    call('ZREM', LINE, unpack(offer.participants))
-    call('ZADD', HOLDS, unpack(holds))
+    take(LINE, unpack(offer.participants))
+    put(HOLDS, unpack(holds))
     table.insert(change.offers, offer)
     piece = piece - #offer.participants
     if #offer.participants < due_now then
@@ -336,8 +460,8 @@ local function notice()
     if room.state ~= 'open' then
         return
     end
-    local coming = math.min(to_give(), call('ZCARD', READY))
-    local taken, waiting = occupied() + coming, call('ZCARD', LINE) - coming
+    local coming = math.min(to_give(), size(READY))
+    local taken, waiting = occupied() + coming, size(LINE) - coming
     local level = 0
     if taken >= room.seat_limit then
         level = (room.seat_limit > 0 or waiting > 0) and 2 or 0
@@ -365,14 +489,9 @@ end
 
 -- ---- the frame of every call
 
-local FIELDS = {
-    'state', 'seat_limit', 'revision', 'epoch', 'sequence', 'peak', 'told', 'opened_at', 'ended_at', 'ended_reason', 'idle_at',
-    'settling_at', 'barred', 'cause', 'cause_told', 'clock', 'wall', 'over',
-    'survived', 'past', 'server',
-}
-
 local function read()
-    local fields = call('HMGET', STATE, unpack(FIELDS))
+    stored = call('HMGET', STATE, unpack(FIELDS))
+    local fields = stored
     found = fields[1]
     room = {
         state = found or 'not_started', seat_limit = found and number(fields[2]) or seats, revision = number(fields[3]),
@@ -406,20 +525,24 @@ local function generation(epoch)
     return number(string.match(epoch, '^(%d+):'))
 end
 
+-- Writes those fields that are others now.
 local function save()
-    local text = {}
-    for _, field in ipairs(FIELDS) do
+    local text, gone = {}, {}
+    for i, field in ipairs(FIELDS) do
         local value = room[field]
-        if value ~= nil then
-            table.insert(text, field)
-            table.insert(text, type(value) == 'number' and digits(value) or value)
+        if type(value) == 'number' then
+            value = digits(value)
+        end
+        if value == nil then
+            gone[#gone + 1] = stored[i] and field or nil
+        elseif value ~= stored[i] then
+            text[#text + 1] = field
+            text[#text + 1] = value
         end
     end
-    call('HSET', STATE, unpack(text))
-    for _, field in ipairs({'ended_reason', 'cause', 'cause_told', 'past'}) do
-        if room[field] == nil then
-            call('HDEL', STATE, field)
-        end
+    call('HSET', STATE, unpack(text)) -- the revision at least
+    if #gone > 0 then
+        call('HDEL', STATE, unpack(gone))
     end
 end
 
@@ -460,7 +583,6 @@ end
 --            ordered: a hub's, refused if a later one of the same hub was done; it lay somewhere on its way (in the socket of a frozen
 --            server, behind a cut cable), its hub gave it up, and who joined by it may have left since
 --            registered: that too, a repetition gets the same answer, and the hub must be one of the room's, for whose connections it acts
-local before
 local function enter(order)
     local account = call('HMGET', ACCOUNT, 'seats', 'sessions')
     if not account[1] then
@@ -469,11 +591,11 @@ local function enter(order)
     seats, sessions = tonumber(account[1]), tonumber(account[2] or '1')
     read()
     if order then
-        local last, answered = string.match(call('HGET', OPERATIONS, hub) or '0 ', '^(%d+) (.*)$')
-        if number(last) > context.operation then
+        local last = number(string.match(call('HGET', OPERATIONS, hub) or '', '^%d+'))
+        if last > context.operation then
             return cjson.encode({status = 'overtaken'})
-        elseif order == 'registered' and number(last) == context.operation then
-            return answered
+        elseif order == 'registered' and last == context.operation then
+            return call('HGET', OPERATIONS, hub .. ' ')
         elseif order == 'registered' and room.state ~= 'ended' and call('HEXISTS', HUBS, hub) == 0 then
             return cjson.encode({status = 'fenced'})
         end
@@ -488,7 +610,7 @@ local function enter(order)
 end
 
 local function empty()
-    if call('HLEN', PEOPLE) > 0 then
+    if size(PEOPLE) > 0 then
         return false
     end
     for _, hosts in ipairs(call('HVALS', HUBS)) do
@@ -502,8 +624,9 @@ end
 local function settle()
     allot()
     notice()
+    flush()
     if room.state == 'open' then
-        local seated = occupied() - call('ZCARD', HOLDS) - call('ZCARD', SEAT_AWAY)
+        local seated = occupied() - size(HOLDS) - size(SEAT_AWAY)
         if seated > room.peak then
             room.peak = seated
             changed = true
@@ -520,7 +643,7 @@ local function settle()
         end
     end
     room.over = math.min(room.over, math.max(0, occupied() - room.seat_limit))
-    local stale = room.state == 'not_started' and not changed and call('HLEN', PEOPLE) > 0 and call('PTTL', STATE) < DAY_MS - 3600000
+    local stale = room.state == 'not_started' and not changed and size(PEOPLE) > 0 and call('PTTL', STATE) < DAY_MS - 3600000
     local due = due_at()
     wind(due ~= nil)
     if changed then
@@ -558,7 +681,7 @@ end
 
 -- From now on no earlier operation of this hub is done here. `text` is the answer, for a repetition.
 local function close_behind(text)
-    call('HSET', OPERATIONS, hub, digits(context.operation) .. ' ' .. text)
+    call('HSET', OPERATIONS, hub, digits(context.operation), hub .. ' ', text)
     if room.state == 'not_started' then
         call('PEXPIRE', OPERATIONS, DAY_MS)
     end

@@ -12,13 +12,13 @@ for i = 2, #ARGV, 2 do
     local participant = ARGV[i]
     local known = room.state ~= 'ended' and record(participant)
     if known and known.lease == ARGV[i + 1] then
-        if call('ZREM', READY, participant) == 1 then
-            call('ZADD', LINE_AWAY, place_until, participant)
+        if take(READY, participant) == 1 then
+            put(LINE_AWAY, place_until, participant)
             write(participant, '-' .. digits(place_until), known.since)
-        elseif call('ZSCORE', HOLDS, participant) then
+        elseif score(HOLDS, participant) then
             write(participant, '-' .. digits(place_until), known.since)
         else
-            call('ZADD', SEAT_AWAY, now + context.grace_ms, participant)
+            put(SEAT_AWAY, now + context.grace_ms, participant)
             write(participant, '-')
         end
         table.insert(results, 'away')

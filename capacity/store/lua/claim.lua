@@ -12,10 +12,10 @@ for i = 2, #ARGV, 2 do
     local known = room.state ~= 'ended' and record(participant)
     local word = 'gone'
     if known and known.lease == lease then
-        if call('ZREM', HOLDS, participant) == 1 then
+        if take(HOLDS, participant) == 1 then
             seat(participant, lease, known.since)
             word = 'seated'
-        elseif call('ZSCORE', LINE, participant) then
+        elseif score(LINE, participant) then
             word = 'nothing_held'
         else
             word = 'seated'

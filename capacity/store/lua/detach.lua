@@ -8,7 +8,7 @@ end
 local word = 'detached'
 if room.state ~= 'ended' then
     local last = call('HLEN', HUBS) == call('HEXISTS', HUBS, hub)
-    if last and (room.state == 'open' or call('HLEN', PEOPLE) > 0) then
+    if last and (room.state == 'open' or size(PEOPLE) > 0) then
         word = 'stay'
     else
         call('HDEL', HUBS, hub)

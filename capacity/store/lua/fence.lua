@@ -6,5 +6,5 @@ if reply then
     return reply
 end
 call('HDEL', HUBS, ARGV[2])
-call('HDEL', OPERATIONS, ARGV[2])
+call('HDEL', OPERATIONS, ARGV[2], ARGV[2] .. ' ')
 return answer()

@@ -18,8 +18,8 @@ end
 for i = 4, #ARGV do
     local known = record(ARGV[i])
     if known then
-        if call('HGET', MET, ARGV[i]) == 'w' then
-            call('HDEL', MET, ARGV[i]) -- nobody who is let in as host was turned away
+        if mark(ARGV[i]) == 'w' then
+            unmeet(ARGV[i]) -- nobody who is let in as host was turned away
         end
         if known.lease then
             table.insert(change.replaced, {ARGV[i], known.lease})

@@ -13,18 +13,18 @@ for i = 2, #ARGV do
     local known = record(participant)
     local result
     if known then
-        local rank = call('ZRANK', LINE, participant)
-        local held_until = call('ZSCORE', HOLDS, participant)
+        local rank = size(LINE) > 0 and call('ZRANK', LINE, participant)
+        local held_until = score(HOLDS, participant)
         local lease = known.lease or ''
         if held_until then
-            result = {'held', on_wall(tonumber(held_until)), lease}
+            result = {'held', on_wall(held_until), lease}
         elseif rank then
             result = {'waiting', rank + 1, lease}
         else
             result = {known.lease and 'seated' or 'away', 0, lease}
         end
     else
-        local met = call('HGET', MET, participant)
+        local met = mark(participant)
         result = {(met == 'x' or met == 'sx') and 'put_out' or 'absent', 0, ''}
     end
     table.insert(results, result)

@@ -7,71 +7,69 @@ if reply then
     return reply
 end
 
--- Whether somebody connected stands before this place in the line.
-local function preceded(sequence)
-    local first = call('ZRANGE', READY, 0, 0, 'WITHSCORES')
-    return first[2] ~= nil and tonumber(first[2]) < sequence
-end
-
+-- Returns the word, and for a newcomer in line their position and sequence.
 local function arrive(participant, lease)
-    local met = call('HGET', MET, participant)
+    local met = mark(participant)
     if met == 'x' or met == 'sx' then
         return 'put_out'
     end
     local known = record(participant)
     if not known then
-        if to_give() > 0 and call('ZCARD', READY) == 0 then
+        if to_give() > 0 and size(READY) == 0 then
             seat(participant, lease)
             return 'seated'
         end
         meet(participant, 'w')
         line_up(participant, lease, now)
-        return 'waiting'
+        return 'waiting', size(LINE), room.sequence
     end
     if known.lease and known.lease ~= lease then
         table.insert(change.replaced, {participant, known.lease})
     end
-    if call('ZREM', HOLDS, participant) == 1 then
+    if take(HOLDS, participant) == 1 then
         seat(participant, lease, known.since)
         return 'seated'
     end
-    local sequence = tonumber(call('ZSCORE', LINE, participant) or nil)
+    local sequence = score(LINE, participant)
     if not sequence then
-        call('ZREM', SEAT_AWAY, participant)
+        take(SEAT_AWAY, participant)
         write(participant, lease)
         return 'seated'
     end
-    call('ZREM', LINE_AWAY, participant)
-    if to_give() > 0 and not preceded(sequence) then
-        call('ZREM', LINE, participant)
-        call('ZREM', READY, participant)
+    take(LINE_AWAY, participant)
+    if to_give() > 0 and sequence <= (lowest(READY) or sequence) then -- nobody connected stands before them
+        take(LINE, participant)
+        take(READY, participant)
         change.moved = true
         seat(participant, lease, known.since)
         return 'seated'
     end
     write(participant, lease, known.since)
-    call('ZADD', READY, sequence, participant)
+    put(READY, sequence, participant)
     return 'waiting'
 end
 
 if room.state == 'ended' then
     return answer()
 end
-local arrived = {}
+local participants = {}
 for i = 2, #ARGV, 2 do
-    table.insert(arrived, {ARGV[i], arrive(ARGV[i], ARGV[i + 1])})
+    participants[#participants + 1] = ARGV[i]
+end
+read_ahead(participants)
+local results = {}
+for i, participant in ipairs(participants) do
+    results[i] = {arrive(participant, ARGV[2 * i + 1])}
 end
 
 return answer(function()
-    local results = {}
-    for i, pair in ipairs(arrived) do
-        local participant, word = pair[1], pair[2]
-        results[i] = {word}
-        if word == 'waiting' then
-            local rank = call('ZRANK', LINE, participant)
-            if rank then
-                results[i][2], results[i][3] = rank + 1, tonumber(call('ZSCORE', LINE, participant))
-            elseif call('ZSCORE', HOLDS, participant) then
+    for i, participant in ipairs(participants) do
+        local result = results[i]
+        if result[1] == 'waiting' and (change.moved or not result[2]) then
+            local sequence = score(LINE, participant)
+            if sequence then
+                results[i] = {'waiting', call('ZRANK', LINE, participant) + 1, sequence}
+            elseif score(HOLDS, participant) then
                 local offer = change.offers[#change.offers]
                 results[i] = {'held', offer.held_until, offer.reason, offer.told}
             else

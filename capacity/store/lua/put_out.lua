@@ -11,15 +11,15 @@ if room.state ~= 'ended' then
         forget(participant)
         change.put_out = {participant}
     end
-    local met = call('HGET', MET, participant)
+    local met = mark(participant)
     if met == 't' then
-        call('HINCRBY', REPORT, 'turned_away', -1)
+        tally('turned_away', -1)
     end
     if met == 's' then
-        call('HSET', MET, participant, 'sx')
+        set_mark(participant, 'sx')
         changed = true
     elseif met ~= 'x' and met ~= 'sx' then
-        call('HSET', MET, participant, 'x')
+        set_mark(participant, 'x')
         room.barred = room.barred + 1
         changed = true
     end

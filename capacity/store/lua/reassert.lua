@@ -21,23 +21,23 @@ end
 
 -- The store knows of a place in the line, or of a hold, where the lost history had given a hold or a seat.
 local function give_back(participant, lease, had, since)
-    local waited_on = call('ZREM', LINE, participant) == 1
+    local waited_on = take(LINE, participant) == 1
     if waited_on then
-        call('ZREM', READY, participant)
+        take(READY, participant)
         change.moved = true
         if had == 'held' then
-            call('ZADD', HOLDS, now + context.hold_ms, participant)
+            put(HOLDS, now + context.hold_ms, participant)
             changed = true
         end
         beyond()
     end
-    if had == 'seated' and (call('ZREM', HOLDS, participant) == 1 or waited_on) then
+    if had == 'seated' and (take(HOLDS, participant) == 1 or waited_on) then
         seat(participant, lease, since)
     end
 end
 
 local function again(participant, lease, had, sequence, joined_at)
-    local met = call('HGET', MET, participant)
+    local met = mark(participant)
     if met == 'x' or met == 'sx' then
         return 'put_out'
     end
@@ -50,9 +50,9 @@ local function again(participant, lease, had, sequence, joined_at)
             table.insert(change.doubted, {participant, known.lease})
         end
         if known.lease ~= lease then
-            call('ZREM', SEAT_AWAY, participant)
-            if call('ZREM', LINE_AWAY, participant) == 1 then
-                call('ZADD', READY, call('ZSCORE', LINE, participant), participant)
+            take(SEAT_AWAY, participant)
+            if take(LINE_AWAY, participant) == 1 then
+                put(READY, score(LINE, participant), participant)
             end
             write(participant, lease, known.since)
         end
@@ -61,7 +61,7 @@ local function again(participant, lease, had, sequence, joined_at)
         end
         return 'known'
     end
-    if had == 'seated' and (settling or (to_give() > 0 and call('ZCARD', READY) == 0)) then
+    if had == 'seated' and (settling or (to_give() > 0 and size(READY) == 0)) then
         seat(participant, lease)
         beyond()
         return 'known'
@@ -69,7 +69,7 @@ local function again(participant, lease, had, sequence, joined_at)
     meet(participant, 'w')
     if had == 'held' and settling then
         write(participant, lease, now)
-        call('ZADD', HOLDS, now + context.hold_ms, participant)
+        put(HOLDS, now + context.hold_ms, participant)
         beyond()
         return 'known'
     end
@@ -79,8 +79,7 @@ local function again(participant, lease, had, sequence, joined_at)
         change.moved = true
         return 'known'
     end
-    local first = call('ZRANGE', LINE, 0, 0, 'WITHSCORES')
-    line_up(participant, lease, now, math.min(tonumber(first[2] or '1'), 1) - 1)
+    line_up(participant, lease, now, math.min(lowest(LINE) or 1, 1) - 1)
     change.moved = true
     return 'lost'
 end
@@ -94,12 +93,12 @@ return answer(function()
     for i, pair in ipairs(came) do
         local participant, word = pair[1], pair[2]
         if word == 'known' or word == 'lost' then
-            local sequence = call('ZSCORE', LINE, participant)
-            local held_until = call('ZSCORE', HOLDS, participant)
+            local sequence = score(LINE, participant)
+            local held_until = score(HOLDS, participant)
             if sequence then
-                results[i] = {'waiting', call('ZRANK', LINE, participant) + 1, tonumber(sequence), word == 'lost' and 1 or 0}
+                results[i] = {'waiting', call('ZRANK', LINE, participant) + 1, sequence, word == 'lost' and 1 or 0}
             elseif held_until then
-                results[i] = {'held', on_wall(tonumber(held_until))}
+                results[i] = {'held', on_wall(held_until)}
             else
                 results[i] = {'seated'}
             end
