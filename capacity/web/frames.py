@@ -19,6 +19,7 @@ __all__ = [
     "PING",
     "PING_FRAME",
     "PONG",
+    "PONG_HEAD",
     "TEXT",
     "close_frame",
     "find_close",
@@ -28,6 +29,8 @@ __all__ = [
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 FIN: Final = 0x80
 PING_FRAME: Final = b"\x89\x00"
+PONG_HEAD: Final = b"\x8a\x80"
+"""Of the answer to it, masked: a mask of four bytes follows, and no payload."""
 
 
 def close_frame(close: errors.Close) -> bytes:

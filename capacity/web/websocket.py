@@ -145,6 +145,15 @@ class WebSocket(asyncio.Protocol):
         self._watch.stats.sockets -= 1
 
     def data_received(self, data: bytes) -> None:
+        if (
+            self._unanswered
+            and len(data) == 6
+            and data.startswith(frames.PONG_HEAD)
+            and not self._rest
+            and self._state == OPEN
+        ):
+            self._unanswered = 0  # a pong alone, all that a quiet client ever sends
+            return
         if self._rest:
             data = self._rest + data
             self._rest = b""

@@ -150,11 +150,28 @@ end
 
 -- ---- a participant's record
 
--- Reads of both what `record` and `mark` will be asked for.
-local function read_ahead(participants)
-    local known, met = call('HMGET', PEOPLE, unpack(participants)), call('HMGET', MET, unpack(participants))
-    for i, participant in ipairs(participants) do
-        texts[participant], marks[participant] = known[i], met[i]
+-- Returns every `step`th argument from ARGV[2] on: participants, of whom what `record` will be asked for is read at once.
+local function participants_of(step)
+    local participants = {}
+    for i = 2, #ARGV, step do
+        participants[#participants + 1] = ARGV[i]
+    end
+    if #participants > 0 then
+        local known = call('HMGET', PEOPLE, unpack(participants))
+        for i, participant in ipairs(participants) do
+            texts[participant] = known[i]
+        end
+    end
+    return participants
+end
+
+-- The same for `mark`.
+local function read_marks(participants)
+    if #participants > 0 then
+        local met = call('HMGET', MET, unpack(participants))
+        for i, participant in ipairs(participants) do
+            marks[participant] = met[i]
+        end
     end
 end
 

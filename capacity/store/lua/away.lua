@@ -7,6 +7,7 @@ if reply then
     return reply
 end
 local place_until = now + context.place_ms
+participants_of(2)
 local results = {}
 for i = 2, #ARGV, 2 do
     local participant = ARGV[i]

@@ -6,6 +6,7 @@ local reply = enter('registered')
 if reply then
     return reply
 end
+participants_of(2)
 local results = {}
 for i = 2, #ARGV, 2 do
     local participant, lease = ARGV[i], ARGV[i + 1]

@@ -7,6 +7,7 @@ if not seats then
     return cjson.encode({status = 'unknown_account'})
 end
 read()
+participants_of(1)
 local results = {}
 for i = 2, #ARGV do
     local participant = ARGV[i]

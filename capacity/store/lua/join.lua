@@ -7,6 +7,16 @@ if reply then
     return reply
 end
 
+local lined = {} -- sequence, participant, … of newcomers who are to stand at the end of the line, and do not yet
+
+local function stand()
+    if #lined > 0 then
+        put(LINE, unpack(lined))
+        put(READY, unpack(lined))
+        lined = {}
+    end
+end
+
 -- Returns the word, and for a newcomer in line their position and sequence.
 local function arrive(participant, lease)
     local met = mark(participant)
@@ -15,14 +25,18 @@ local function arrive(participant, lease)
     end
     local known = record(participant)
     if not known then
-        if to_give() > 0 and size(READY) == 0 then
+        if #lined == 0 and to_give() > 0 and size(READY) == 0 then
             seat(participant, lease)
             return 'seated'
         end
         meet(participant, 'w')
-        line_up(participant, lease, now)
-        return 'waiting', size(LINE), room.sequence
+        write(participant, lease, now)
+        room.sequence = room.sequence + 1
+        lined[#lined + 1] = room.sequence
+        lined[#lined + 1] = participant
+        return 'waiting', size(LINE) + #lined / 2, room.sequence
     end
+    stand()
     if known.lease and known.lease ~= lease then
         table.insert(change.replaced, {participant, known.lease})
     end
@@ -52,15 +66,13 @@ end
 if room.state == 'ended' then
     return answer()
 end
-local participants = {}
-for i = 2, #ARGV, 2 do
-    participants[#participants + 1] = ARGV[i]
-end
-read_ahead(participants)
+local participants = participants_of(2)
+read_marks(participants)
 local results = {}
 for i, participant in ipairs(participants) do
     results[i] = {arrive(participant, ARGV[2 * i + 1])}
 end
+stand()
 
 return answer(function()
     for i, participant in ipairs(participants) do

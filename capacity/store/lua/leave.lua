@@ -6,6 +6,7 @@ local reply = enter('registered')
 if reply then
     return reply
 end
+participants_of(2)
 local results = {}
 for i = 2, #ARGV, 2 do
     local known = room.state ~= 'ended' and record(ARGV[i])

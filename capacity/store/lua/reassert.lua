@@ -84,6 +84,7 @@ local function again(participant, lease, had, sequence, joined_at)
     return 'lost'
 end
 
+read_marks(participants_of(5))
 local came = {}
 for i = 2, #ARGV, 5 do
     table.insert(came, {ARGV[i], again(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))})
