@@ -2,6 +2,7 @@
 # make test    installs everything, then runs all tests         (make test ARGS="tests/hub -x")
 # make soak    the tests that gain by repetition, for as long as it takes (hours)
 # make chaos   real processes under real faults, with a table at the end (about ten minutes; make chaos ARGS="--list")
+# make bench   Capacity beside its peers in the same run, with a table and pictures (about 15 minutes; make bench-all: more peers)
 # make lint    ruff and strict types, of the pages too where npm is there
 # make screenshots   every page in every state as a picture in screenshots/   (make screenshots ARGS="--only join")
 # make lock    resolves pyproject.toml anew into the lock files (needs uv: pip install uv)
@@ -17,7 +18,7 @@ APT := DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq
 LOCK := uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock"
 
-.PHONY: run test soak chaos lint types screenshots lock browser clean
+.PHONY: run test soak chaos bench bench-all lint types screenshots lock browser clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.installed
@@ -32,6 +33,13 @@ soak: $(VENV)/dev.installed
 
 chaos: $(VENV)/dev.installed
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: $(VENV)/bench.installed
+	npm ci --prefix benchmarks/peers --silent --no-audit --no-fund
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-all: ARGS += --all
+bench-all: bench
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff check capacity tests benchmarks
@@ -51,12 +59,14 @@ screenshots: $(VENV)/dev.installed browser
 lock:
 	$(LOCK) --group build --output-file requirements.lock $(ARGS)
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
+	$(LOCK) --group bench --constraint requirements.lock --output-file requirements-bench.lock $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/run.installed: requirements.lock
 $(VENV)/dev.installed: requirements-dev.lock
+$(VENV)/bench.installed: requirements-bench.lock
 
 # A stamp beside what it says: the locked packages with their hashes, then the checkout itself, in place.
 $(VENV)/%.installed: pyproject.toml | $(BIN)/pip
