@@ -133,13 +133,13 @@ class Edge:
                 close = errors.UNAUTHORIZED
             elif not self._participants.admit((claims.account, claims.room, claims.participant), loop.time()):
                 close = errors.RATE_LIMITED
-        socket = WebSocket(transport, connections, self.watch, loop)
+        socket = WebSocket(transport, connections, self.watch, loop, offer.accepted)
         if close is None:
-            transport.write(offer.accepted)
             self._connect(socket, claims)
         else:
             self.watch.stats.refuse(close.reason)
-            socket.send(offer.accepted + error)
+            if error:
+                socket.send(error)
             socket.close(close)
         if rest:
             socket.data_received(rest)

@@ -18,6 +18,9 @@ TURNS_A_DEADLINE: Final = 20
 BEAT_SECONDS: Final = 0.25
 BEATS_MAX: Final = 200
 
+OPENING_SECONDS = 0.05
+"""Longer than a decision takes where nothing is wrong; browsers and proxies wait a minute for a 101."""
+
 log = structlog.get_logger("capacity.edge")
 
 
@@ -169,7 +172,7 @@ class Beat:
 class Watch:
     """Everything above, for one process."""
 
-    __slots__ = ("beat", "bodies", "closings", "flushes", "heads", "stats")
+    __slots__ = ("beat", "bodies", "closings", "flushes", "heads", "openings", "stats")
 
     def __init__(
         self,
@@ -185,6 +188,8 @@ class Watch:
         self.beat = Beat(ping_seconds)
         self.heads = Deadlines(head_seconds, lambda transport: _protocol(transport).head_expired())
         """From the connection, or the first byte of a later request, to the end of the header."""
+        self.openings = Deadlines(OPENING_SECONDS, lambda transport: _protocol(transport).opening_expired())
+        """From a handshake to the 101, which goes out together with the first message if that comes in time."""
         self.bodies = Deadlines(body_seconds, lambda transport: _protocol(transport).body_expired())
         """From the end of the header to the end of the body."""
         self.flushes = Deadlines(flush_seconds, methodcaller("abort"))
@@ -195,6 +200,7 @@ class Watch:
     def forget(self, transport: asyncio.Transport) -> None:
         """Drop all deadlines of a connection that is gone."""
         self.heads.discard(transport)
+        self.openings.discard(transport)
         self.bodies.discard(transport)
         self.flushes.discard(transport)
         self.closings.discard(transport)

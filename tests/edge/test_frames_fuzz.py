@@ -101,7 +101,7 @@ def fed(kind: type[WebSocket], pieces: Sequence[bytes]) -> Outcome:
     """Return what comes of a stream that arrives in pieces."""
     wire, recorder = Wire(), Recorder()
     watch = seldom()
-    socket = kind(wire, set(), watch, asyncio.get_running_loop())
+    socket = kind(wire, set(), watch, asyncio.get_running_loop(), b"")
     socket.attach(recorder)
     for piece in pieces:
         if not wire.closed:
@@ -272,7 +272,7 @@ async def test_after_our_close_the_clients_is_found_in_any_pieces(stream: list[S
     """Nothing is checked any more: the first Close among the frames ends the connection, and nothing else does."""
     wire, recorder = Wire(), Recorder()
     watch = seldom()
-    socket = WebSocket(wire, set(), watch, asyncio.get_running_loop())
+    socket = WebSocket(wire, set(), watch, asyncio.get_running_loop(), b"")
     socket.attach(recorder)
     socket.close(errors.ENDED)
     written = bytes(wire.written)
