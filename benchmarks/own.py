@@ -29,7 +29,7 @@ WAITING = 10_000
 STAMPEDE = 9_000
 STAMPEDE_HOLD_SECONDS = 18
 """The spread is half of the hold: 9 s, so that all can be back within 10."""
-CHURN_WAITING, CHURN_SEATS, CHURN_A_SECOND, CHURN_SECONDS = 5_000, 1_000, 500, 20
+CHURN_WAITING, CHURN_SEATS, CHURN_A_SECOND, CHURN_SECONDS = 5_000, 1_000, 500, 10
 GROWTH = (1_000, 50_000)
 GROWTH_JOINS = 5_000
 LARGE = 100_000
@@ -183,6 +183,7 @@ async def _live(room: Filled, people: int) -> None:
     await room.call("join", 0, people)
     await room.call("leave", 0, people // 4)
     await room.call("away", people // 4, people // 2)
+    await room.lapse()
     await room.call("inspect", people // 2, people)
     await room.rooms.call("end", room.name, ["api"])
 
@@ -341,6 +342,15 @@ class Filled:
                 (f"person-{number:06}", f"{FILLER}.{number:x}") for number in range(first, min(first + BATCH_MAX, end))
             ]
             await self.rooms.call(verb, self.name, [part for pair in pairs for part in pair])
+
+    async def lapse(self) -> None:
+        """Sweep at a later time, until everybody who is away has lost their seat."""
+        wall_ms = time.time_ns() // 1_000_000
+        while True:
+            wall_ms += RULES.step_ms
+            reply = await self.rooms.call("sweep", self.name, wall_ms=wall_ms)
+            if reply.room is None or not reply.room.away:
+                return
 
     async def settle(self) -> None:
         """Sweep until nothing goes on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -137,6 +138,7 @@ def parse_origin(text: str) -> Origin | None:
     return Origin(scheme, host, port or DEFAULT_PORTS.get(scheme, "")) if host else None
 
 
+@lru_cache(maxsize=128)
 def split_authority(authority: str) -> tuple[str, str]:
     """Return host and port ("" if not given) of `host[:port]`, in lower case; ("", "") if it is none."""
     authority = authority.strip().lower()

@@ -32,25 +32,25 @@ async def test_a_raise_for_many_goes_on_from_call_to_call_and_nobody_jumps_the_l
     await plan(1)
     await rooms.call("attach", NAME, [0, "", 0])
     await rooms.call("host", NAME, [1, 1, "eve"])
-    for start in range(0, 700, 100):
-        names = [f"p{number:03}" for number in range(start, start + 100)]
+    for start in range(0, 1700, 100):
+        names = [f"p{number:04}" for number in range(start, start + 100)]
         await rooms.call("join", NAME, [part for name in names for part in (name, f"h1.{name}")])
-    await rooms.call("away", NAME, ["p650", "h1.p650"])
-    await plan(601)
+    await rooms.call("away", NAME, ["p1650", "h1.p1650"])
+    await plan(1501)
     held = 0
-    for piece in (200, 200, 200):
-        if held == 200:  # between two pieces, while seats are free, somebody new comes, and somebody comes back
-            reply = await rooms.call("join", NAME, ["newcomer", "h1.new", "p650", "h1.again"])
+    for piece in (500, 500, 500):
+        if held == 500:  # between two pieces, while seats are free, somebody new comes, and somebody comes back
+            reply = await rooms.call("join", NAME, ["newcomer", "h1.new", "p1650", "h1.again"])
             assert [result[0] for result in reply.results] == ["waiting", "waiting"]
         else:
             reply = await rooms.call("sweep", NAME)
         held += piece
         assert reply.room is not None
-        assert (reply.room.held, reply.room.more) == (held, held < 600)
+        assert (reply.room.held, reply.room.more) == (held, held < 1500)
         assert reply.room.occupied <= reply.room.seat_limit
-    answer = await rooms.call("inspect", NAME, [f"p{number:03}" for number in range(1, 700)] + ["newcomer"])
+    answer = await rooms.call("inspect", NAME, [f"p{number:04}" for number in range(1, 1700)] + ["newcomer"])
     states = [state for state, _, _ in answer.results]
-    assert states == ["held"] * 600 + ["waiting"] * 100
-    assert [position for _, position, _ in answer.results[600:]] == list(range(1, 101))
+    assert states == ["held"] * 1500 + ["waiting"] * 200
+    assert [position for _, position, _ in answer.results[1500:]] == list(range(1, 201))
     assert not (await rooms.call("sweep", NAME)).room.more  # type: ignore[union-attr]
     await clients.aclose()
