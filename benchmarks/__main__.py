@@ -11,7 +11,6 @@ one core, store and load on the others. Run it on a machine that does nothing el
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime
 import json
 import os
@@ -87,7 +86,7 @@ async def run(arguments: argparse.Namespace) -> None:
     (arguments.out / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
     (arguments.out / "figures.json").write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
     if arguments.only != "own":
-        from benchmarks import pictures  # noqa: PLC0415 - the rest needs no such large library
+        from benchmarks import pictures
 
         pictures.draw(runs, arguments.out)
     print(f"\nWritten to {arguments.out}/: report.md, figures.json, and a picture of each.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import secrets
 import statistics
 import tempfile
@@ -17,22 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import uvloop
 
-from benchmarks.load import arrive, token
-from benchmarks.measure import cpu_seconds, depart, hubs, until
-from capacity.store.embedded import EmbeddedValkey
+from benchmarks.load import arrive, depart, until
+from benchmarks.machine import LOAD_CORES, SERVER_CORES, store
+from benchmarks.ours import Service, Tokens, service
 
 AT_ONCE = 8
+SPREAD_OUT = SERVER_CORES | LOAD_CORES
+STARTER_SEATS, SCALE_SEATS = 25, 1000
+"""Of the plans of the built-in catalogue that are bought here."""
 
 
 class Platform:
     """A platform's backend, at one hub."""
 
-    def __init__(self, port: int, secret: str) -> None:
-        claims = {"aud": "capacity", "sub": "backend", "account": "*", "role": "service", "exp": time.time() + 3600}
-        headers = {"Authorization": f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"}
+    def __init__(self, port: int, tokens: Tokens) -> None:
+        headers = {"Authorization": f"Bearer {tokens.token('backend', 'service', account='*')}"}
         self._http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30)
 
     async def create(self, account: str, plan: str) -> None:
@@ -60,12 +62,12 @@ class Platform:
         await self._http.aclose()
 
 
-async def purchases(platforms: list[Platform], pids: list[int], valkey_pid: int, count: int) -> None:
+async def purchases(platforms: list[Platform], capacity: Service, count: int) -> None:
     """Let many accounts buy, a few at a time."""
     accounts = [f"account-{secrets.token_hex(4)}-{number}" for number in range(count)]
     for account in accounts:
         await platforms[0].create(account, "starter")
-    before = [cpu_seconds(pid) for pid in pids], cpu_seconds(valkey_pid)
+    spent, kept = capacity.hub_cpu_seconds(), capacity.store.cpu_seconds()
     began, took, queue = time.perf_counter(), [], iter(enumerate(accounts))
 
     async def customer() -> None:
@@ -74,50 +76,48 @@ async def purchases(platforms: list[Platform], pids: list[int], valkey_pid: int,
 
     await asyncio.gather(*(customer() for _ in range(AT_ONCE)))
     seconds = time.perf_counter() - began
-    hub_cpu = sum(cpu_seconds(pid) - start for pid, start in zip(pids, before[0], strict=True))
-    store_cpu = cpu_seconds(valkey_pid) - before[1]
+    spent, kept = capacity.hub_cpu_seconds() - spent, capacity.store.cpu_seconds() - kept
     took.sort()
     print(
-        f"purchases: {count} by {AT_ONCE} at once on {len(pids)} hubs: {count / seconds:,.0f}/s, "
-        f"hub {hub_cpu / count * 1e3:.2f} ms CPU, store {store_cpu / count * 1e6:.0f} µs CPU for a quote and its purchase; "
+        f"purchases: {count} by {AT_ONCE} at once on {len(capacity.hubs)} hubs: {count / seconds:,.0f}/s, "
+        f"hub {spent / count * 1e3:.2f} ms CPU, store {kept / count * 1e6:.0f} µs CPU for a quote and its purchase; "
         f"in force after p50 {took[count // 2] * 1000:.0f} ms, p99 {took[count * 99 // 100] * 1000:.0f} ms"
     )
 
 
-async def line(platform: Platform, ports: list[int], secret: str, waiting: int, rounds: int) -> None:
+async def line(platform: Platform, capacity: Service, waiting: int, rounds: int) -> None:
     """Buy seats for a full room in which people wait."""
     latest: list[float] = []
     for number in range(rounds):
-        account = f"line-{secrets.token_hex(4)}-{number}"
+        account, room = f"line-{secrets.token_hex(4)}-{number}", capacity.new_room()
         await platform.create(account, "starter")
-        host = (await arrive(ports[:1], [token(secret, "host", "host", "full", account=account)]))[0]
-        people = await arrive(
-            ports, [token(secret, f"person-{number}", room="full", account=account) for number in range(25 + waiting)]
-        )
-        last = [person for person in people if person.first is not None and person.first["type"] == "waiting"]
+        host = await capacity.host(room, account)
+        names = [f"person-{name}" for name in range(STARTER_SEATS + waiting)]
+        people = await arrive(capacity.clients(room, names, account=account))
+        last = [person for person in people if not person.is_seated]
         assert len(last) == waiting
         began = time.perf_counter()
         await platform.buy(account, "scale")
-        told = min(waiting, 975)
-        await until(lambda last=last, told=told: sum("refresh" in person.kinds_at for person in last) == told)
-        latest.append(max(person.kinds_at["refresh"] for person in last if "refresh" in person.kinds_at) - began)
+        told = min(waiting, SCALE_SEATS - STARTER_SEATS)
+        await until(lambda last=last, told=told: sum(b"refresh" in person.at for person in last) == told)  # type: ignore[misc]
+        latest.append(max(person.at[b"refresh"] for person in last if b"refresh" in person.at) - began)
         await depart([host, *people])
     print(
-        f"line: {waiting} waiting on {len(ports)} hubs, {rounds} rounds: asked for the quote to the last refresh "
+        f"line: {waiting} waiting on {len(capacity.hubs)} hubs, {rounds} rounds: asked for the quote to the last refresh "
         f"{statistics.median(latest) * 1000:.0f} ms (worst {max(latest) * 1000:.0f})"
     )
 
 
 async def main(arguments: argparse.Namespace) -> None:
     """Run everything."""
-    secret = secrets.token_hex(32)
-    with tempfile.TemporaryDirectory() as directory, EmbeddedValkey(Path(directory)) as valkey:
-        assert valkey.pid is not None
-        with hubs(2, valkey.url, secret, CAPACITY_PAYMENTS="test") as running:
-            platforms = [Platform(port, secret) for port, _ in running]
+    os.sched_setaffinity(0, LOAD_CORES)
+    with tempfile.TemporaryDirectory() as name, store(Path(name) / "store") as valkey:
+        tokens = Tokens(Path(name))
+        with service(valkey, tokens, 2, SPREAD_OUT, CAPACITY_PAYMENTS="test") as capacity:
+            platforms = [Platform(port, tokens) for port, _ in capacity.hubs]
             for _ in range(arguments.rounds):
-                await purchases(platforms, [pid for _, pid in running], valkey.pid, arguments.accounts)
-            await line(platforms[0], [port for port, _ in running], secret, arguments.waiting, arguments.rounds)
+                await purchases(platforms, capacity, arguments.accounts)
+            await line(platforms[0], capacity, arguments.waiting, arguments.rounds)
             for platform in platforms:
                 await platform.close()
 

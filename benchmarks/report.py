@@ -59,7 +59,9 @@ def table(runs: Runs) -> list[str]:
         joins = [one["join_us"] for one in figures if "join_us" in one]
         cells[0] += f" [{min(joins):.0f}–{max(joins):.0f}]"
         ratio = (
-            f"{middle['join_us'] / ours['join_us']:.2f} · {middle['message_us'] / ours['message_us']:.2f}" if ours else ""
+            f"{middle['join_us'] / ours['join_us']:.2f} · {middle['message_us'] / ours['message_us']:.2f}"
+            if ours
+            else ""
         )
         lines.append(f"| {system} ({len(figures)}) | {' | '.join(cells)} | {ratio} |")
     return lines
@@ -78,7 +80,14 @@ def promises(runs: Runs) -> list[Promise]:
 
     def most(number: int, what: str, name: str, limit: float, unit: str) -> None:
         if name in ours:
-            found.append(Promise(number, f"{what} ≤ {limit:g} {unit}".rstrip(), f"{ours[name]:.4g} {unit}".rstrip(), ours[name] <= limit))
+            found.append(
+                Promise(
+                    number,
+                    f"{what} ≤ {limit:g} {unit}".rstrip(),
+                    f"{ours[name]:.4g} {unit}".rstrip(),
+                    ours[name] <= limit,
+                )
+            )
 
     most(1, "CPU of the hub a join (HS256)", "join_us", 180, "µs")
     if "joins_per_s" in ours and "joins_per_s" in fair:
@@ -110,7 +119,9 @@ def promised(runs: Runs) -> list[str]:
     """Return the lines of a Markdown table of the promises."""
     lines = ["| | to reach | found | |", "|---|---|---|---|"]
     for promise in promises(runs):
-        lines.append(f"| {promise.number} | {promise.what} | {promise.found} | {'holds' if promise.holds else '**missed**'} |")
+        lines.append(
+            f"| {promise.number} | {promise.what} | {promise.found} | {'holds' if promise.holds else '**missed**'} |"
+        )
     return lines
 
 
