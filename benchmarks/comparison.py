@@ -52,7 +52,7 @@ class System(Protocol):
         """Have everybody told something."""
 
     async def gone(self) -> None:
-        """Everybody has left."""
+        """Everybody has left. Returns when the server has dealt with it: it tells nobody, so after some seconds."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ class PeerRunning:
         self._control.say(PAYLOAD)
 
     async def gone(self) -> None:
-        await asyncio.sleep(SETTLE_SECONDS)  # it gives the seats up when it notices, and tells nobody
+        await asyncio.sleep(SETTLE_SECONDS)
 
 
 @asynccontextmanager
@@ -119,6 +119,7 @@ class OursRunning:
     async def gone(self) -> None:
         assert self._host is not None
         await depart([self._host])
+        await asyncio.sleep(SETTLE_SECONDS)
 
 
 @asynccontextmanager
@@ -134,7 +135,7 @@ async def measure_crowd(system: System, *, idle: bool, crowd: int = IDLE_CLIENTS
     """Measure a fresh server with a crowd that does nothing: KiB a connection, and with `idle` the ms of CPU a second."""
     before = resident_bytes(system.pid)
     people = await arrive(await system.clients([f"cold-{number}" for number in range(crowd)]))
-    await asyncio.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(FOLLOW_SECONDS)
     figures = {"memory_kib": (resident_bytes(system.pid) - before) / crowd / 1024}
     if idle:
         began, spent = time.perf_counter(), cpu_seconds(system.pid)

@@ -21,7 +21,7 @@ from capacity.errors import Unavailable
 from capacity.protocol import notices
 from capacity.store.tasks import end
 
-EVERY_SECONDS = 0.5
+EVERY_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 TAKEN_MAX = 16
 STEPS_MAX = 1000
@@ -94,7 +94,7 @@ class Clerk:
             return True
         error_ms = self._books.now_ms() - await self._books.store.now_ms()
         right = abs(error_ms) <= self._clock_error_max_ms
-        if self._clock_right and not right:  # once, not twice a second
+        if self._clock_right and not right:  # once, not every second
             log.error(
                 "clock_off", seconds=error_ms / 1000, what="nothing is renewed by this process until its clock is set"
             )
