@@ -2,7 +2,7 @@
 # make test    installs everything, then runs all tests         (make test ARGS="tests/hub -x")
 # make soak    the tests that gain by repetition, for as long as it takes (hours)
 # make chaos   real processes under real faults, with a table at the end (about ten minutes; make chaos ARGS="--list")
-# make bench   Capacity beside its peers in the same run, with a table and pictures (about 15 minutes; make bench-all: more peers)
+# make bench   Capacity beside its peers in the same run, with a table and pictures (about 20 minutes; make bench-all: more peers)
 # make lint    ruff and strict types, of the pages too where npm is there
 # make screenshots   every page in every state as a picture in screenshots/   (make screenshots ARGS="--only join")
 # make lock    resolves pyproject.toml anew into the lock files (needs uv: pip install uv)

@@ -1,6 +1,6 @@
 """The benchmark: Capacity and its peers in the same run, then what is measured of Capacity alone.
 
-    make bench                 the raw write loop, ws + Redis, bare Starlette and ours; 5 runs, about 15 minutes
+    make bench                 the raw write loop, ws + Redis, bare Starlette and ours; 5 runs, about 20 minutes
     make bench-all             the other peers too
     make bench ARGS="--runs 1 --only own"
 

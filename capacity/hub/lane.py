@@ -1,6 +1,6 @@
 """Group commit: one call of a room's scripts is in flight at a time; what arrives meanwhile goes together in the next.
 
-Who comes alone is asked for at once. Where many come, a call waits 4 ms for company: 20 to 40 participants a call, and a third of the
+Who comes alone is asked for at once. Where many come, a call waits 4 ms for company: up to a hundred go together, at a quarter of the
 store's time for each (docs/decisions/0002, 0016). It also keeps the operations of a room in their order: a leave never overtakes the
 join before it.
 """
@@ -22,7 +22,7 @@ PERSONAL = frozenset({"join", "away", "leave", "claim", "pass"})
 BUSY_MAX = 1000
 """How many participants a run passes by at most: what is looked at for each call."""
 GATHER_SECONDS = 0.004
-"""After a call for several, how long the next one waits for company: under load it halves what a join costs the store (decision 0016)."""
+"""After a call for several, how long the next one waits for company: under load it halves what a join costs the store and more (decision 0016)."""
 
 
 class Operation(NamedTuple):
