@@ -35,6 +35,7 @@ chaos: $(VENV)/dev.installed
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(VENV)/bench.installed
+	@command -v npm >/dev/null || { echo "There is no npm, which installs the peers that run on Node."; exit 1; }
 	npm ci --prefix benchmarks/peers --silent --no-audit --no-fund
 	$(BIN)/python -m benchmarks $(ARGS)
 
