@@ -13,6 +13,7 @@ import itertools
 import socket
 import sys
 import tracemalloc
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -39,6 +40,13 @@ PIECE = 100
 ROUNDS = 3
 """The least of so many counts: in between the hub beats and sweeps once a second."""
 CROWD = 300
+
+
+def collect() -> None:
+    """Collect garbage. What tests before this one left open is warned of where it is collected, and is not ours to tell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Cost(NamedTuple):
@@ -205,7 +213,7 @@ class Calls:
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Count until the block ends."""
-        gc.collect()
+        collect()
         gc.disable()  # whoever wants to know of a collection is called too
         sys.setprofile(self._note)
         try:
@@ -240,7 +248,7 @@ def each(counts: Counter[str]) -> str:
 
 def snapshot() -> tracemalloc.Snapshot:
     """Return what Python has in use."""
-    gc.collect()
+    collect()
     return tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(False, tracemalloc.__file__)])
 
 

@@ -94,11 +94,11 @@ def test_a_new_host_is_told_what_stands(told: int) -> None:
 async def test_who_opens_a_room_with_a_long_line_hears_of_it_as_it_will_be(redis_url: str) -> None:
     """The line is seated in pieces; the answer after the first says what the feed says: full, and who still waits then."""
     clients, raw = Clients(redis_url), aioredis.Redis.from_url(redis_url)
-    account: dict[Any, Any] = {"plan": "p", "seats": 500, "sessions": 1, "source": "events", "time": 1, "entry": "1-0"}
+    account: dict[Any, Any] = {"plan": "p", "seats": 1500, "sessions": 1, "source": "events", "time": 1, "entry": "1-0"}
     await raw.hset(keys.account_key("acme"), mapping=account)
     rooms, name = Rooms(clients.scripts, RULES, "hub"), RoomName("acme", "r")
     await rooms.call("attach", name, [0, "", 0])
-    for start in range(0, 1000, 100):
+    for start in range(0, 2000, 100):
         joining: list[str | int] = []
         for number in range(start, start + 100):
             joining += [f"p{number}", f"hub.{number}"]
@@ -113,7 +113,7 @@ async def test_who_opens_a_room_with_a_long_line_hears_of_it_as_it_will_be(redis
     assert near is not None and feed["near"] == {
         "level": near.level, "occupied": near.occupied, "waiting": near.waiting, "seat_limit": near.seat_limit,
     }  # fmt: skip
-    assert (near.level, near.occupied, near.waiting) == ("full", 500, 500)
+    assert (near.level, near.occupied, near.waiting) == ("full", 1500, 500)
     await pubsub.aclose()  # type: ignore[no-untyped-call]
     await clients.aclose()
     await raw.aclose()
