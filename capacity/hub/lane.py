@@ -22,7 +22,7 @@ PERSONAL = frozenset({"join", "away", "leave", "claim", "pass"})
 BUSY_MAX = 1000
 """How many participants a run passes by at most: what is looked at for each call."""
 GATHER_SECONDS = 0.004
-"""After a call for several, how long the next one waits for company: under load it halves what a join costs the store and more (decision 0016)."""
+"""After a call for several, how long the next one waits for company: it halves what a join costs the store, and more (decision 0016)."""
 
 
 class Operation(NamedTuple):
