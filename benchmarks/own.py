@@ -45,9 +45,11 @@ _refresh = msgspec.json.Decoder(Refresh).decode
 _waiting = msgspec.json.Decoder(Waiting).decode
 
 
-async def raise_limit(store: Store, tokens: Tokens, *, waiting: int = WAITING, hubs: int = 2) -> Figures:
+async def raise_limit(
+    store: Store, tokens: Tokens, *, waiting: int = WAITING, hubs: int = 2, cores: set[int] = SPREAD_OUT
+) -> Figures:
     """Raise the limit for all who wait: from the instant at which the store has the event to each one's `refresh`."""
-    with _empty(store), service(store, tokens, hubs, SPREAD_OUT) as capacity:
+    with _empty(store), service(store, tokens, hubs, cores) as capacity:
         await capacity.in_force(0)
         room = capacity.new_room()
         host = await capacity.host(room)
@@ -71,18 +73,8 @@ async def raise_limit(store: Store, tokens: Tokens, *, waiting: int = WAITING, h
 
 async def refresh_one_hub(store: Store, tokens: Tokens, *, waiting: int = 5_000) -> Figures:
     """CPU of one hub for each message of a raise (`seat_limit` to all, then `refresh`), the hub on the core of the servers."""
-    with _empty(store), service(store, tokens) as capacity:
-        await capacity.in_force(0)
-        room = capacity.new_room()
-        host = await capacity.host(room)
-        people = await arrive(capacity.clients(room, _names("person", waiting)))
-        await asyncio.sleep(FOLLOW_SECONDS)
-        before, spent = sum(p.heard for p in people), capacity.hub_cpu_seconds()
-        await capacity.plan(waiting)
-        await until(lambda: all(b"refresh" in person.at for person in people))
-        spent, messages = capacity.hub_cpu_seconds() - spent, sum(p.heard for p in people) - before
-        await depart([host, *people])
-    return {"refresh_us": spent / messages * 1e6}
+    figures = await raise_limit(store, tokens, waiting=waiting, hubs=1, cores=SERVER_CORES)
+    return {"refresh_us": figures["raise_message_us"]}
 
 
 async def eddsa(store: Store, directory: Path, *, joins: int = 5_000) -> Figures:

@@ -151,47 +151,46 @@ end
 
 -- ---- a participant's record
 
+-- What the hash has of a participant, false for nothing; `known` is what was read or written of it in this call.
+local function look_up(key, known, participant)
+    local value = known[participant]
+    if value == nil then
+        value = call('HGET', key, participant)
+        known[participant] = value
+    end
+    return value
+end
+
+local function look_up_all(key, known, participants)
+    if #participants > 0 then
+        local values = call('HMGET', key, unpack(participants))
+        for i, participant in ipairs(participants) do
+            known[participant] = values[i]
+        end
+    end
+end
+
+local function text_of(participant)
+    return look_up(PEOPLE, texts, participant)
+end
+
+local function mark(participant)
+    return look_up(MET, marks, participant)
+end
+
 -- Returns every `step`th argument from ARGV[2] on: participants, of whom what `record` will be asked for is read at once.
 local function participants_of(step)
     local participants = {}
     for i = 2, #ARGV, step do
         participants[#participants + 1] = ARGV[i]
     end
-    if #participants > 0 then
-        local known = call('HMGET', PEOPLE, unpack(participants))
-        for i, participant in ipairs(participants) do
-            texts[participant] = known[i]
-        end
-    end
+    look_up_all(PEOPLE, texts, participants)
     return participants
 end
 
 -- The same for `mark`.
 local function read_marks(participants)
-    if #participants > 0 then
-        local met = call('HMGET', MET, unpack(participants))
-        for i, participant in ipairs(participants) do
-            marks[participant] = met[i]
-        end
-    end
-end
-
-local function text_of(participant)
-    local text = texts[participant]
-    if text == nil then
-        text = call('HGET', PEOPLE, participant)
-        texts[participant] = text
-    end
-    return text
-end
-
-local function mark(participant)
-    local met = marks[participant]
-    if met == nil then
-        met = call('HGET', MET, participant)
-        marks[participant] = met
-    end
-    return met
+    look_up_all(MET, marks, participants)
 end
 
 local function set_mark(participant, met)
