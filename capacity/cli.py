@@ -6,13 +6,10 @@ failed. Settings are read from the environment; every one has a flag, which wins
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,47 +17,11 @@ import typer
 
 from capacity import __version__, log, settings
 from capacity.errors import Refused, SettingError
+from capacity.flags import SETTINGS, Failed, settings_without, with_flags
 from capacity.setting_readers import directory
 
 TTL_SECONDS_MAX = 10 * 366 * 24 * 3600
 _UNITS_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-# flag → what --help says of it
-SETTINGS = {
-    "redis_url": "Redis or Valkey to use; without one, an embedded Valkey runs in the data directory.",
-    "data_dir": "Where the embedded Valkey keeps its data.",
-    "token_key": "HS256 secret of at least 32 bytes, or file:PATH of a PEM public key or a JWKS. Others on this "
-    "machine can see arguments: a secret is better off in CAPACITY_TOKEN_KEY.",
-    "webhook_secret": "whsec_… secrets of the billing system, separated by spaces.",
-    "plans": "Plan catalogue (TOML).",
-    "allowed_origins": "Browser origins let in besides our own, separated by spaces.",
-    "trusted_proxies": "Address ranges whose forwarded headers count, separated by spaces.",
-    "frame_ancestors": "Who may frame the pages, separated by spaces.",
-    "near_full": "Share of the seat limit that is near full. Default: 0.9.",
-    "near_full_clear": "Share of the seat limit below which that is over. Default: 0.8.",
-    "grace_seconds": "How long a lost connection keeps its seat. Default: 30.",
-    "place_seconds": "How long a lost connection keeps its place in the line. Default: 120.",
-    "hold_seconds": "How long a seat is held for someone told to refresh. Default: 60.",
-    "lease_seconds": "How long a silent process keeps its participants. Default: 10.",
-    "ping_seconds": "Time between server pings; two unanswered are a lost connection. Default: 25.",
-    "idle_seconds": "When an open room with nobody in it ends. Default: 900.",
-    "ended_seconds": "How long an ended room answers that it ended. Default: 3600.",
-    "audit": "on: every change of a room is written down in a stream of the store. Default: off.",
-    "upgrade_url": "Where the upgrade button goes when billing is external.",
-    "support_url": "Support link beside a downgrade.",
-    "desk": "on, or off where another billing system publishes all plan changes. Default: on.",
-    "payments": "How purchases are paid: invoice (recorded as due), stripe, or test (a card that pays nothing). "
-    "Default: invoice.",
-    "payment_grace_seconds": "How long an account keeps its seats after a declined renewal. Default: 604800.",
-    "payment_retry_seconds": "When a declined renewal is tried again, counted from the first time. "
-    "Default: 86400 259200 432000.",
-    "downgrade_warning_days": "With fewer days left in the period, a downgrade warns. Default: 3.",
-    "running_day": "Whether the running day counts as used or as left when a difference is charged. Default: used.",
-    "stripe_key": "Stripe's secret or restricted key; better off in CAPACITY_STRIPE_KEY.",
-    "stripe_webhook_secret": "Stripe's whsec_… secrets for POST /v1/payments/events, separated by spaces.",
-    "stripe_url": "Address of Stripe's API, where it is not Stripe's own.",
-    "stripe_return_url": "Where Stripe sends payers back who had to confirm a payment.",
-}
 
 app = typer.Typer(
     name="capacity",
@@ -91,10 +52,6 @@ class LogLevel(StrEnum):
     error = "error"
 
 
-class Failed(Exception):
-    """Something that was tried and did not work. `str()` is the one line; the exit code is 1."""
-
-
 def main() -> None:
     """Run the program of sys.argv. Does not return."""
     try:
@@ -110,42 +67,6 @@ def main() -> None:
 def _die(error: Exception, code: int) -> None:
     print(f"capacity: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(code)
-
-
-def _with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for each of the settings, and put what came by flag into the environment.
-
-    Into the environment, because the worker processes of `serve` and the demo read their settings from there.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def run(**arguments: Any) -> None:
-            for name in names:
-                value = arguments.pop(name)
-                if value is not None:
-                    os.environ[settings.variable_of(name)] = value
-            command(**arguments)
-
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        flags = [_flag(name) for name in names]
-        run.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *flags)}
-        return run
-
-    return decorate
-
-
-def _flag(name: str) -> inspect.Parameter:
-    option = typer.Option(
-        f"--{name.replace('_', '-')}",
-        help=f"{SETTINGS[name]} ({settings.variable_of(name)})",
-        show_default=False,
-        rich_help_panel="Settings",
-    )
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
-    )
 
 
 def _print_version(wanted: bool) -> None:
@@ -170,7 +91,7 @@ Inherited = Annotated[int | None, typer.Option(hidden=True)]
 
 
 @app.command()
-@_with_flags(*SETTINGS)
+@with_flags(*SETTINGS)
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -191,7 +112,7 @@ def serve(
 
 
 @app.command()
-@_with_flags(*SETTINGS)
+@with_flags(*SETTINGS)
 def demo(
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -208,7 +129,7 @@ def demo(
 
 
 @app.command()
-@_with_flags("token_key")
+@with_flags("token_key")
 def token(
     account: Annotated[str, typer.Option(help="The account; * for a service that acts on all.")],
     sub: Annotated[str, typer.Option(help="The participant.")],
@@ -244,7 +165,7 @@ def token(
 
 
 @app.command()
-@_with_flags("redis_url", "data_dir", "webhook_secret", "plans")
+@with_flags("redis_url", "data_dir", "webhook_secret", "plans")
 def publish(
     account: Annotated[str, typer.Argument(help="The account whose plan changed.")],
     seats: Annotated[int, typer.Option(help="Seats per room from now on.")],
@@ -259,7 +180,7 @@ def publish(
     from capacity import publishing
 
     event = publishing.event(
-        _settings_without("token_key"),
+        settings_without("token_key"),
         account,
         seats=seats,
         plan=plan,
@@ -267,7 +188,7 @@ def publish(
         concurrent_sessions=concurrent_sessions,
     )
     try:
-        loaded = _settings_without("token_key")
+        loaded = settings_without("token_key")
         said = publishing.post(loaded, event, url) if url is not None else publishing.append(loaded, event)
     except publishing.NotPublished as error:
         raise Failed(f"not published: {error}") from None
@@ -275,7 +196,7 @@ def publish(
 
 
 @app.command()
-@_with_flags("redis_url", "data_dir")
+@with_flags("redis_url", "data_dir")
 def events(
     account: Annotated[str | None, typer.Option(help="Of this account alone.")] = None,
     verdict: Annotated[Verdict | None, typer.Option(help="With this verdict alone.")] = None,
@@ -294,7 +215,7 @@ def events(
     from capacity import console
     from capacity.web.answers import Replayed, handled_events
 
-    loaded = _settings_without("token_key")
+    loaded = settings_without("token_key")
     try:
         if replay is not None:
             if account is not None or verdict is not None:
@@ -309,13 +230,6 @@ def events(
         print(msgspec.json.encode(handled_events(page)).decode())
     else:
         Console().print(console.table(page))
-
-
-def _settings_without(*names: str) -> settings.Settings:
-    """The settings for a command beside the server, which need not have all of the server's variables in order."""
-    hidden = {settings.variable_of(name) for name in names}
-    environ: Mapping[str, str] = {name: value for name, value in os.environ.items() if name not in hidden}
-    return settings.load(environ, require_token_key=False)
 
 
 def _seconds(text: str) -> int:

@@ -9,6 +9,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from tests.support.installed import missing
 from tests.support.servers import binaries, running
 
 # How long an example takes says more about what else the machine does than about us.
@@ -35,7 +36,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of each server in turn: Valkey always, Debian's Redis where it is installed."""
     if request.param not in binaries():
-        pytest.skip("redis-server is not installed (apt-get install redis-server): not tested against Redis")
+        missing("redis-server is not installed (apt-get install redis-server): not tested against Redis")
     with running(binaries()[request.param], tmp_path_factory.mktemp(request.param)) as url:
         yield url
 

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from tests.browser.platform import Platform
 from tests.browser.service import Room, Service
+from tests.support.installed import missing
 from tests.support.servers import free_port
 
 ARTIFACTS = os.environ.get("CAPACITY_BROWSER_ARTIFACTS")
@@ -101,7 +102,7 @@ def chromium() -> Iterator[Browser]:
     """The system's Chromium. Without one the tests are skipped, and say so."""
     path = executable()
     if path is None:
-        pytest.skip(f"NO BROWSER: none of {', '.join(CHROMIUM_NAMES)} is installed; the pages were not tested")
+        missing(f"NO BROWSER: none of {', '.join(CHROMIUM_NAMES)} is installed; the pages were not tested")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
         yield browser

@@ -21,7 +21,7 @@ import jwt
 import pytest
 import redis
 
-from capacity import __version__, cli, settings
+from capacity import __version__, cli, flags, settings
 from capacity.protocol import events, signatures
 from capacity.store import verdicts
 from capacity.store.embedded import EmbeddedValkey
@@ -80,7 +80,7 @@ def test_it_is_python_m_capacity_too(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_a_flag() -> None:
-    assert tuple(cli.SETTINGS) == settings.FLAGS
+    assert tuple(flags.SETTINGS) == settings.FLAGS
 
 
 def test_help_names_every_setting() -> None:
