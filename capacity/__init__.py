@@ -1,3 +1,3 @@
 """Capacity: seats, waiting rooms and live seat limits for webinar platforms."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -12,11 +12,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
 
+from capacity import log
 from capacity.billing import offers
 from capacity.billing.account import Dunning
 from capacity.billing.card import CardGateway
@@ -36,28 +37,43 @@ from capacity.store.redis import Clients
 from capacity.store.rooms import Account, Rules
 from capacity.store.tasks import end
 from capacity.store.verdicts import Verdicts
-from capacity.web import pages, problems
+from capacity.web import pages, private_port, problems
 from capacity.web.auth import KeyRing
 from capacity.web.edge import protocol_class
 from capacity.web.metrics import Metrics
 from capacity.web.routes import middleware, routes
 
+if TYPE_CHECKING:
+    from capacity.hooks.webhooks import Webhooks
+    from capacity.tracing import Tracing
+
 ACCOUNT_PAGE = "/account"
+START_SECONDS = 3.0
+"""How long a new process keeps those who connect waiting until it is ready; then it says why it is not."""
+
+
+class Port(NamedTuple):
+    """What uvicorn serves on one port: the ASGI app, and the class for its connections."""
+
+    asgi: Starlette
+    http_class: type[asyncio.Protocol]
 
 
 class Application(NamedTuple):
-    """What uvicorn serves: the ASGI app, the class for its connections, the hub for its signals, the desk if there is one."""
+    """What a process serves, the hub for its signals, the desk if there is one, and what its private port serves."""
 
     asgi: Starlette
     http_class: type[asyncio.Protocol]
     hub: Hub
     desk: Desk | None
+    private: Port
 
 
-def build(settings: Settings, *, tax: Tax | None = None) -> Application:
+def build(settings: Settings, *, tax: Tax | None = None, metrics_apart: bool = False) -> Application:
     """Put a process together; nothing runs yet.
 
     `tax` is the hook for a tax line: (account, net amount) → the line of an invoice, or None. Without it amounts are net.
+    `metrics_apart`: the metrics are on the private port alone, and the public one knows no such address.
 
     Raises SettingError for what cannot work, and for a `redis_url` that is not set: the caller starts the embedded one.
     """
@@ -77,6 +93,7 @@ def build(settings: Settings, *, tax: Tax | None = None) -> Application:
         offer_of(pricing, url=settings.upgrade_url or ACCOUNT_PAGE),
         audit=settings.audit == "on",
     )
+    hub.traces = tracing = tracing_of(settings, hub)
     metrics = Metrics()
     http = routes(
         hub,
@@ -87,20 +104,34 @@ def build(settings: Settings, *, tax: Tax | None = None) -> Application:
         catalogue=catalogue,
         pass_key=lambda: hub.pass_key,
         metrics=metrics,
+        metrics_apart=metrics_apart,
     )
+    webhooks = webhooks_of(settings, clients) if settings.hook_urls else None
+    if webhooks is not None:
+        hub.rooms.outbox = webhooks.outbox
+        metrics.hooks = webhooks
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        log.identify(hub.id)
         await hub.start()
+        # Whoever connects meanwhile waits in the queue of the socket: a balancer knows no better than that it is open.
+        await hub.readiness.ready(START_SECONDS)
+        if webhooks is not None:
+            webhooks.start()
         beside = [asyncio.create_task(keyring.watch())]
         if desk is not None:
             beside.append(asyncio.create_task(desk.clerk.run()))
         yield
         await end(beside)
+        if webhooks is not None:
+            await webhooks.stop()
         await hub.stop()
+        if tracing is not None:
+            await tracing.close()
 
     asgi = Starlette(
-        routes=[*http, *pages.routes(settings)],
+        routes=[*http.public, *pages.routes(settings)],
         middleware=middleware(metrics, settings.allowed_origins),
         exception_handlers=problems.exception_handlers(),
         lifespan=lifespan,
@@ -113,7 +144,10 @@ def build(settings: Settings, *, tax: Tax | None = None) -> Application:
         ping_seconds=settings.ping_seconds,
         stats=metrics.edge,
     )
-    return Application(asgi, edge, hub, desk)
+    private = Starlette(
+        routes=http.private, middleware=middleware(metrics, ()), exception_handlers=problems.exception_handlers()
+    )
+    return Application(asgi, edge, hub, desk, Port(private, private_port.protocol_class(edge)))
 
 
 def check(settings: Settings) -> None:
@@ -122,6 +156,20 @@ def check(settings: Settings) -> None:
     KeyRing(settings.token_key)
     if settings.desk == "on":
         gateway_of(settings, None)
+    if settings.traces == "on":
+        from capacity import tracing
+
+        tracing.exporter()
+
+
+def tracing_of(settings: Settings, hub: Hub) -> Tracing | None:
+    """Return what takes the hub's traces, if they are wanted. Raises SettingError without its library, and for its environment."""
+    if settings.traces == "off":
+        return None
+    # Imported here, because its library is an extra.
+    from capacity.tracing import Tracing
+
+    return Tracing(hub.id, hub.clock)
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -146,6 +194,14 @@ def desk_of(settings: Settings, clients: Clients, pricing: Pricing, tax: Tax | N
     retry_ms = tuple(_ms(seconds) for seconds in settings.payment_retry_seconds)
     dunning = Dunning(retry_ms, _ms(settings.payment_grace_seconds))
     return Desk(clients.scripts, pricing, gateway_of(settings, clients.scripts), dunning, tax=tax)
+
+
+def webhooks_of(settings: Settings, clients: Clients) -> Webhooks:
+    """Return the outbound webhooks to the addresses of the settings."""
+    # Imported here, because its HTTP client is 8 MB that a process without webhooks need not have.
+    from capacity.hooks.webhooks import Webhooks
+
+    return Webhooks(clients.scripts, settings.hook_urls, settings.hook_secrets)
 
 
 def gateway_of(settings: Settings, client: Any) -> Gateway:

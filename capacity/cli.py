@@ -1,4 +1,4 @@
-"""The program: `capacity serve`, `demo`, `token`, `publish`, `events`.
+"""The program: `capacity serve`, `demo`, `token`, `publish`, `events`, `hooks`, `backup`, `rehearse`, `top` and `doctor`.
 
 Whatever cannot work is one line on stderr: exit code 2 for a setting or an argument, 1 for something that was tried and
 failed. Settings are read from the environment; every one has a flag, which wins.
@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,9 @@ import typer
 from capacity import __version__, log, settings
 from capacity.errors import Refused, SettingError
 from capacity.flags import SETTINGS, Failed, settings_without, with_flags
+from capacity.rehearsal.options import rehearse
 from capacity.setting_readers import directory
+from capacity.top.command import top
 
 TTL_SECONDS_MAX = 10 * 366 * 24 * 3600
 _UNITS_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -43,13 +46,6 @@ class Verdict(StrEnum):
     duplicate = "duplicate"
     stale = "stale"
     rejected = "rejected"
-
-
-class LogLevel(StrEnum):
-    debug = "debug"
-    info = "info"
-    warning = "warning"
-    error = "error"
 
 
 def main() -> None:
@@ -86,7 +82,6 @@ def _program(
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
-Level = Annotated[LogLevel, typer.Option("--log-level", help="Least severe kind of line to log.")]
 Inherited = Annotated[int | None, typer.Option(hidden=True)]
 
 
@@ -95,20 +90,49 @@ Inherited = Annotated[int | None, typer.Option(hidden=True)]
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    workers: Annotated[int, typer.Option(help="Processes that share the port.", min=1, max=64)] = 1,
-    log_level: Level = LogLevel.info,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that share the port, under a supervisor that restarts them, and replaces them on SIGHUP. "
+            "Without it this process serves alone.",
+            min=1,
+            max=64,
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Serve /metrics here and no longer on the public port; each further worker on the next port.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
+    metrics_host: Annotated[str | None, typer.Option(help="Address of that port. Default: 127.0.0.1.")] = None,
     listening_fd: Inherited = None,
     supervisor_pid: Inherited = None,
+    ready_fd: Inherited = None,
+    metrics_fd: Inherited = None,
+    succeeding: Annotated[bool, typer.Option("--succeeding", hidden=True)] = False,
 ) -> None:
     """Serve rooms until told to stop (SIGTERM, Ctrl-C)."""
     from capacity import serve as server
 
-    log.set_up(log_level)
     loaded = settings.load(os.environ)
-    if listening_fd is not None and supervisor_pid is not None:
-        server.work(loaded, listening_fd=listening_fd, supervisor_pid=supervisor_pid)
-    else:
-        server.run(loaded, host=host, port=port, workers=workers, log_level=log_level)
+    log.set_up(loaded.log_level, loaded.log_format)
+    if listening_fd is not None and supervisor_pid is not None and ready_fd is not None:
+        server.work(
+            loaded,
+            listening_fd=listening_fd,
+            supervisor_pid=supervisor_pid,
+            ready_fd=ready_fd,
+            metrics_fd=metrics_fd,
+            succeeding=succeeding,
+        )
+        return
+    code = server.run(
+        loaded, host=host, port=port, workers=workers, metrics_host=metrics_host, metrics_port=metrics_port
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -117,12 +141,13 @@ def demo(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     audience: Annotated[bool, typer.Option(help="Let a simulated audience arrive.")] = True,
-    log_level: Level = LogLevel.warning,
 ) -> None:
-    """Serve one room with people in it, to be looked at in a browser."""
+    """Serve one room with people in it, to be looked at in a browser. Logs warnings, if not told otherwise."""
     from capacity import demo as demonstration
 
-    log.set_up(log_level)
+    level, format = (os.environ.get(settings.variable_of(name), "") for name in ("log_level", "log_format"))
+    told = settings.load({}, require_token_key=False, log_level=level.strip() or "warning", log_format=format)
+    log.set_up(told.log_level, told.log_format)
     given = os.environ.get("CAPACITY_DATA_DIR", "").strip()
     data_dir = directory("CAPACITY_DATA_DIR", given) if given else None
     raise typer.Exit(demonstration.run(os.environ, host=host, port=port, audience=audience, data_dir=data_dir))
@@ -213,7 +238,8 @@ def events(
     from rich.console import Console
 
     from capacity import console
-    from capacity.web.answers import Replayed, handled_events
+    from capacity.protocol.answers import Replayed
+    from capacity.web.answers import handled_events
 
     loaded = settings_without("token_key")
     try:
@@ -230,6 +256,81 @@ def events(
         print(msgspec.json.encode(handled_events(page)).decode())
     else:
         Console().print(console.table(page))
+
+
+@app.command()
+@with_flags("redis_url", "data_dir", "hook_urls")
+def hooks(
+    limit: Annotated[int, typer.Option(help="How many dead letters, newest first.", min=1, max=10_000)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    replay: Annotated[
+        str | None, typer.Option(metavar="ENTRY", help="Send this dead letter again instead, or all of them.")
+    ] = None,
+) -> None:
+    """Show which outbound webhooks wait and which were given up, or send these again."""
+    import msgspec
+    from rich.console import Console
+
+    from capacity import dead_letters
+    from capacity.console import NotShown
+
+    loaded = settings_without("token_key", "hook_secret")
+    try:
+        if replay is not None:
+            done = dead_letters.replay(loaded, replay)
+            print(msgspec.json.encode(done).decode() if as_json else done)
+            return
+        state = dead_letters.state(loaded, limit)
+    except NotShown as error:
+        raise Failed(f"not {'shown' if replay is None else 'replayed'}: {error}") from None
+    if as_json:
+        print(msgspec.json.encode(state).decode())
+    else:
+        Console().print(*dead_letters.tables(state), sep="\n")
+
+
+@app.command()
+@with_flags("data_dir")
+def backup(
+    target: Annotated[Path, typer.Argument(help="Directory to make; it must not exist yet.")],
+) -> None:
+    """Copy the data of the embedded Valkey, whether or not the server runs. The copy is a data directory."""
+    from capacity.store.backup import NotBackedUp, back_up
+
+    loaded = settings_without("token_key", "hook_secret")
+    if loaded.redis_url is not None:
+        raise SettingError(
+            "CAPACITY_REDIS_URL: expected not set, because the data directory of the embedded Valkey is copied; "
+            "a Redis of your own is backed up by its own means."
+        )
+    try:
+        size = back_up(loaded.data_dir, target.absolute())
+    except NotBackedUp as error:
+        raise Failed(f"not backed up: {error}") from None
+    print(f"backed up {size:,} bytes of {loaded.data_dir} to {target}")
+
+
+app.command()(rehearse)
+
+
+@app.command()
+@with_flags(*SETTINGS)
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Look for what is wrong: settings, keys, this machine, the store. Exits with 1 if something must be mended."""
+    from rich.console import Console
+
+    from capacity.doctor.examination import report
+
+    loaded = settings.load(os.environ)
+    log.set_up(loaded.log_level, loaded.log_format)
+    text, code = report(loaded, as_json=as_json)
+    Console(highlight=False).print(text, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+app.command()(top)
 
 
 def _seconds(text: str) -> int:

@@ -13,10 +13,11 @@ from rich.text import Text
 from capacity.domain import ids
 from capacity.domain.instants import at
 from capacity.errors import Refused, SettingError, Unavailable
+from capacity.protocol.answers import Word
 from capacity.publishing import store_url
 from capacity.settings import Settings
 from capacity.store.redis import Clients
-from capacity.store.verdicts import Page, Verdict, Verdicts, Word
+from capacity.store.verdicts import Page, Verdict, Verdicts
 
 Answer = TypeVar("Answer")
 
@@ -35,7 +36,8 @@ def events(settings: Settings, *, account: str | None, verdict: Word | None, lim
     if account is not None and not ids.is_account(account):
         raise SettingError(f"--account: expected the id of an account, got {account!a}.")
 
-    async def look(verdicts: Verdicts) -> Page:
+    async def look(clients: Clients) -> Page:
+        verdicts = Verdicts(clients.scripts)
         found: list[Verdict] = []
         before: str | None = None
         while True:
@@ -45,14 +47,14 @@ def events(settings: Settings, *, account: str | None, verdict: Word | None, lim
             if before is None or len(found) == limit:
                 return Page(found, before)
 
-    return _ask(settings, look)
+    return ask(settings, look)
 
 
 def replay(settings: Settings, entry: str) -> str:
     """Put the rejected event of an entry back into the stream; returns its new entry id. Raises SettingError and NotShown."""
     if not ids.is_entry(entry):
         raise SettingError(f"--replay: expected the id of an entry such as 1795428760000-0, got {entry!a}.")
-    return _ask(settings, lambda verdicts: verdicts.replay(entry))
+    return ask(settings, lambda clients: Verdicts(clients.scripts).replay(entry))
 
 
 def table(page: Page) -> Table:
@@ -69,24 +71,25 @@ def table(page: Page) -> Table:
             verdict.entry,
             f"{handled_at:%m-%d %H:%M:%S}",
             Text(verdict.verdict, STYLES[verdict.verdict]),
-            _plain(verdict.account or "?"),
-            _plain(verdict.reason or f"{verdict.seats} seats, {verdict.plan}"),
+            plain(verdict.account or "?"),
+            plain(verdict.reason or f"{verdict.seats} seats, {verdict.plan}"),
         )
     return found
 
 
-def _plain(text: str) -> Text:
-    """Anybody's text without what a terminal would obey."""
+def plain(text: str) -> Text:
+    """Return anybody's text without what a terminal would obey."""
     return Text("".join(character if character.isprintable() else "\ufffd" for character in text))
 
 
-def _ask(settings: Settings, question: Callable[[Verdicts], Awaitable[Answer]]) -> Answer:
+def ask(settings: Settings, question: Callable[[Clients], Awaitable[Answer]]) -> Answer:
+    """Ask the store of the settings. Raises SettingError if there is none, and NotShown."""
     url = store_url(settings)
 
     async def ask() -> Answer:
         clients = Clients(url)
         try:
-            return await question(Verdicts(clients.scripts))
+            return await question(clients)
         finally:
             await clients.aclose()
 

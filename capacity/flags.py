@@ -19,6 +19,8 @@ SETTINGS = {
     "token_key": "HS256 secret of at least 32 bytes, or file:PATH of a PEM public key or a JWKS. Others on this "
     "machine can see arguments: a secret is better off in CAPACITY_TOKEN_KEY.",
     "webhook_secret": "whsec_… secrets of the billing system, separated by spaces.",
+    "hook_urls": "https:// addresses that are told what happens in rooms, separated by spaces.",
+    "hook_secret": "whsec_… secrets that sign it, separated by spaces; better off in CAPACITY_HOOK_SECRET.",
     "plans": "Plan catalogue (TOML).",
     "allowed_origins": "Browser origins let in besides our own, separated by spaces.",
     "trusted_proxies": "Address ranges whose forwarded headers count, separated by spaces.",
@@ -33,6 +35,9 @@ SETTINGS = {
     "idle_seconds": "When an open room with nobody in it ends. Default: 900.",
     "ended_seconds": "How long an ended room answers that it ended. Default: 3600.",
     "audit": "on: every change of a room is written down in a stream of the store. Default: off.",
+    "log_level": "Least severe kind of line to log: debug, info, warning or error. Default: info.",
+    "log_format": "json, text for eyes, or auto: text on a terminal, JSON lines otherwise. Default: auto.",
+    "traces": "on: send OpenTelemetry traces to where the OTEL_* environment says; needs capacity[traces]. Default: off.",
     "upgrade_url": "Where the upgrade button goes when billing is external.",
     "support_url": "Support link beside a downgrade.",
     "desk": "on, or off where another billing system publishes all plan changes. Default: on.",

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import time
-import urllib.error
-import urllib.request
-import uuid
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
-from redis.exceptions import RedisError
 
+from capacity.client import ClientError, PlanChange, PlanEvent, PlanPublisher, StreamPublisher, WebhookPublisher
+from capacity.client.errors import Problem
 from capacity.domain import plans
-from capacity.errors import SettingError, Unavailable
-from capacity.protocol import events, signatures
+from capacity.errors import SettingError
+from capacity.protocol import events
 from capacity.settings import Settings
 from capacity.store.data_dir import DataDirectory
 
 SOURCE = "capacity-publish"
-ANSWER_SECONDS = 10.0
-ANSWER_BYTES_MAX = 100_000
 
 
 class NotPublished(Exception):
@@ -31,8 +25,7 @@ class NotPublished(Exception):
 class Event(msgspec.Struct, frozen=True):
     """One event, ready to be sent; `summary` is what it says, for people."""
 
-    id: str
-    body: bytes
+    event: PlanEvent
     summary: str
 
 
@@ -46,22 +39,14 @@ def event(
     concurrent_sessions: int | None = None,
 ) -> Event:
     """Return the event of a change made now. Raises SettingError for what the contract does not allow in one."""
-    id = str(uuid.uuid4())
     plan = plan if plan is not None else _plan_with(settings, seats)
+    change = PlanChange(
+        account=account, plan=plan, seats=seats, concurrent_sessions=concurrent_sessions, version=version
+    )
     try:
-        body = events.build(
-            account,
-            plan,
-            seats,
-            source=SOURCE,
-            id=id,
-            time_ms=time.time_ns() // 1_000_000,
-            concurrent_sessions=concurrent_sessions,
-            version=version,
-        )
+        return Event(PlanEvent.of(change, source=SOURCE), f"{account} on plan {plan} with {seats} seats")
     except events.Rejected as rejected:
         raise SettingError(str(rejected)) from None
-    return Event(id, body, f"{account} on plan {plan} with {seats} seats")
 
 
 def _plan_with(settings: Settings, seats: int) -> str:
@@ -73,11 +58,7 @@ def _plan_with(settings: Settings, seats: int) -> str:
 def append(settings: Settings, event: Event) -> str:
     """Write the event to the stream of the store."""
     url = store_url(settings, instead=", or give --url")
-    try:
-        entry = asyncio.run(_append(url, event.body))
-    except (Unavailable, RedisError, OSError) as error:
-        raise NotPublished(f"the store did not take it ({str(error) or type(error).__name__})") from None
-    return f"published to the stream as entry {entry}: {event.summary} (event {event.id})"
+    return asyncio.run(_send(StreamPublisher(url, source=SOURCE), event, "the store"))
 
 
 def store_url(settings: Settings, *, instead: str = "") -> str:
@@ -96,58 +77,23 @@ def store_url(settings: Settings, *, instead: str = "") -> str:
     return f"unix://{quote(str(socket))}"
 
 
-async def _append(url: str, body: bytes) -> str:
-    from capacity.store.plan_changes import PlanChanges
-    from capacity.store.redis import Clients
-
-    clients = Clients(url)
-    try:
-        return await PlanChanges(clients, SOURCE).append(body)
-    finally:
-        await clients.aclose()
-
-
 def post(settings: Settings, event: Event, url: str) -> str:
     """Post the event to URL/v1/events, signed with the first of the webhook secrets."""
     if not settings.webhook_secrets:
         raise SettingError("CAPACITY_WEBHOOK_SECRET: expected the whsec_… secret to sign with, got nothing.")
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or not url.isprintable() or " " in url:
-        raise SettingError(f"--url: expected an address such as http://localhost:8000, got {url!a}.")
-    target = url.rstrip("/").removesuffix("/v1/events") + "/v1/events"
-    headers = signatures.sign(settings.webhook_secrets[0], event.id, int(time.time()), event.body)
-    request = urllib.request.Request(
-        target, data=event.body, headers={**headers, "Content-Type": "application/cloudevents+json"}, method="POST"
-    )
-    opener = urllib.request.build_opener(_NoRedirect)
-    try:
-        with opener.open(request, timeout=ANSWER_SECONDS) as answer:
-            status = answer.status
-    except urllib.error.HTTPError as refused:
-        with refused:
-            raise NotPublished(f"{target} answered {refused.code}{_problem(refused)}") from None
-    except urllib.error.URLError as error:
-        raise NotPublished(f"{target} cannot be reached ({error.reason})") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise NotPublished(f"{target} gave no answer ({error or type(error).__name__})") from None
-    return f"{target} answered {status}: {event.summary} (event {event.id})"
+        publisher = WebhookPublisher(url, settings.webhook_secrets[0], source=SOURCE)
+    except ValueError as error:
+        raise SettingError(f"--url: {error}.") from None
+    return asyncio.run(_send(publisher, event, publisher.target))
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A signed event goes where it was told to and nowhere else."""
-
-    def redirect_request(self, *arguments: object) -> None:
-        return None
-
-
-def _problem(refused: urllib.error.HTTPError) -> str:
-    """What the problem detail (RFC 9457) of the answer says, if it is one."""
-    try:
-        problem = msgspec.json.decode(refused.read(ANSWER_BYTES_MAX))
-        return f" {problem['code']}: {problem.get('detail') or problem.get('title', '')}"
-    except (OSError, http.client.HTTPException, msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        return ""
+async def _send(publisher: PlanPublisher, event: Event, to: str) -> str:
+    async with publisher:
+        try:
+            done = await publisher.send(event.event)
+        except Problem as refused:
+            raise NotPublished(f"{to} answered {refused}") from None
+        except ClientError as error:
+            raise NotPublished(str(error)) from None
+    return f"{done}: {event.summary} (event {event.event.id})"

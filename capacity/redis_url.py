@@ -5,8 +5,10 @@ unix://[user:password@]/path/of/socket[?db=…]
 redis+sentinel://[user:password@]h1[:p],h2[:p]/NAME[?option=…]     26379 is the default port
 redis+cluster://[user:password@]h1[:p],h2[:p][?option=…]
 
-Options: client_name=WORD everywhere. With rediss:// and redis+sentinel://, ssl_ca_certs, ssl_certfile and ssl_keyfile=PATH,
-ssl_cert_reqs=none|optional|required and ssl_check_hostname=true|false. ssl=true is TLS with redis+sentinel://.
+Options: client_name=WORD everywhere. ssl=true is TLS with redis+sentinel:// and redis+cluster://; with it, and with rediss://, come
+ssl_ca_certs, ssl_certfile and ssl_keyfile=PATH, ssl_cert_reqs=none|optional|required and ssl_check_hostname=true|false.
+User and password are those of the servers with data. What the sentinels themselves want stands in sentinel_username and
+sentinel_password; they are asked over TLS too, unless sentinel_ssl=false.
 """
 
 from __future__ import annotations
@@ -21,21 +23,37 @@ Scheme = Literal["redis", "rediss", "unix", "redis+sentinel", "redis+cluster"]
 
 _DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379, "redis+cluster": 6379}
 _OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_SENTINEL = "sentinel_"
+"""What the options begin with that are for the sentinels alone."""
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "redis": ("client_name",),
     "rediss": ("client_name", *_OF_TLS),
     "unix": ("client_name",),
-    "redis+sentinel": ("client_name", "ssl", *_OF_TLS),
-    "redis+cluster": ("client_name",),
+    "redis+sentinel": (
+        "client_name",
+        "ssl",
+        *_OF_TLS,
+        *(_SENTINEL + name for name in ("username", "password", "ssl")),
+    ),
+    "redis+cluster": ("client_name", "ssl", *_OF_TLS),
 }
 _FLAG = ("true", "false")
-_WORDS = {"ssl": _FLAG, "ssl_check_hostname": _FLAG, "ssl_cert_reqs": ("none", "optional", "required")}
+_WORDS = {
+    "ssl": _FLAG,
+    "ssl_check_hostname": _FLAG,
+    "ssl_cert_reqs": ("none", "optional", "required"),
+    "sentinel_ssl": _FLAG,
+}
 """Options that take one of a few words."""
 _NODE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
 class RedisAddress(msgspec.Struct, frozen=True):
-    """One parsed URL. `nodes` are (host, port) without brackets; `path` only for unix, `master` only for Sentinel."""
+    """One parsed URL. `nodes` are (host, port) without brackets; `path` only for unix, `master` only for Sentinel.
+
+    `options` are the client library's, but for TLS itself, which is `tls`. `sentinel_tls`, `sentinel_username` and
+    `sentinel_password` are for the sentinels, as `tls`, `username` and `password` are for the servers with data.
+    """
 
     scheme: Scheme
     nodes: tuple[tuple[str, int], ...] = ()
@@ -44,13 +62,19 @@ class RedisAddress(msgspec.Struct, frozen=True):
     username: str | None = None
     password: str | None = None
     db: int = 0
+    tls: bool = False
+    sentinel_tls: bool = False
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
     options: tuple[tuple[str, str | bool], ...] = ()
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
+        """The address without its secrets."""
         where = self.path or ",".join(f"{host}:{port}" for host, port in self.nodes)
-        return f"RedisAddress({self.scheme}://{where}/{self.master or self.db})"
+        return f"{self.scheme}://{where}" + ("" if self.scheme == "redis+cluster" else f"/{self.master or self.db}")
 
-    __str__ = __repr__
+    def __repr__(self) -> str:
+        return f"RedisAddress({self})"
 
 
 def parse(url: str) -> RedisAddress:
@@ -68,11 +92,17 @@ def parse(url: str) -> RedisAddress:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     db = query.pop("db", "")
     path = unquote(parts.path)
+    options = _options(scheme, query)
+    tls = bool(options.pop("ssl", scheme == "rediss"))
     common = {
         "scheme": cast(Scheme, scheme),
         "username": unquote(username) or None if at else None,
         "password": unquote(password) or None if at else None,
-        "options": _options(scheme, query),
+        "tls": tls,
+        "sentinel_tls": bool(options.pop("sentinel_ssl", tls)) and scheme == "redis+sentinel",
+        "sentinel_username": options.pop("sentinel_username", None),
+        "sentinel_password": options.pop("sentinel_password", None),
+        "options": tuple(options.items()),
     }
     if scheme == "unix":
         if hosts or len(path) < 2 or path.endswith("/"):
@@ -109,8 +139,8 @@ def _database(text: str) -> int:
     return int(text or 0)
 
 
-def _options(scheme: str, query: dict[str, str]) -> tuple[tuple[str, str | bool], ...]:
-    """Return the options as the client library wants them. It raises TypeError for those that it does not know."""
+def _options(scheme: str, query: dict[str, str]) -> dict[str, str | bool]:
+    """Return the options, flags as such. Raises ValueError for one that is not known or cannot be."""
     for name, value in query.items():
         if name not in _OPTIONS[scheme]:
             raise ValueError(f"the options of {scheme}:// are db, {', '.join(_OPTIONS[scheme])}; there is another one")
@@ -118,7 +148,9 @@ def _options(scheme: str, query: dict[str, str]) -> tuple[tuple[str, str | bool]
             raise ValueError(f"{name} is one of {', '.join(_WORDS[name])}")
         if not value:
             raise ValueError(f"{name} has no value")
-    tls = scheme == "rediss" or query.get("ssl") == "true"
+    tls = "true" in (query.get("ssl"), query.get("sentinel_ssl")) or scheme == "rediss"
     if not tls and any(name in _OF_TLS for name in query):
         raise ValueError("an option ssl_… needs ssl=true")
-    return tuple((name, value == "true" if _WORDS.get(name) == _FLAG else value) for name, value in query.items())
+    if "sentinel_username" in query and "sentinel_password" not in query:
+        raise ValueError("sentinel_username needs sentinel_password")
+    return {name: value == "true" if _WORDS.get(name) == _FLAG else value for name, value in query.items()}

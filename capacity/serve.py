@@ -1,18 +1,18 @@
 """Running the server: one process, or several that share one listening socket, and the embedded Valkey if there is one.
 
     run ── embedded Valkey (when no CAPACITY_REDIS_URL is set), owned by this process
-     ├── one worker:  uvicorn here, with the application of `capacity.app`
-     └── several:     a supervisor here; every worker is `capacity serve` again, with the socket inherited
+     ├── alone:       `server.Server` here, with the application of `capacity.app`
+     └── --workers N: `supervisor.Supervisor` here; every worker is `capacity serve` again, with the sockets inherited
 
 SIGTERM and Ctrl-C: connections are told that we restart, then closed; after STOP_SECONDS the process ends whatever
 happens, so that it never outlives the ten seconds of the contract. A worker ends with its supervisor, also by kill -9.
+SIGHUP: a supervisor rolls; a process alone has nobody to hand its connections to, says so, and goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import resource
 import signal
@@ -20,147 +20,162 @@ import socket
 import sys
 import threading
 import time
-from types import FrameType
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
-import uvicorn
 
-from capacity.app import Application, build, check
-from capacity.errors import SettingError
+from capacity import __version__, systemd
+from capacity.app import build, check
+from capacity.errors import SettingError, Unavailable
+from capacity.server import BACKLOG, Server, address_of
 from capacity.settings import Settings
 from capacity.store.embedded import EmbeddedValkey
 from capacity.store.embedded_child import die_with_parent
+from capacity.store.keys import SCHEMA
+from capacity.store.redis import SCRIPT_TIMEOUT_SECONDS, Clients
+from capacity.store.scripts import FAILURES
+from capacity.supervisor import Supervisor
 
-BACKLOG = 2048
-DRAIN_SECONDS = 5  # for connections to close after they were told
-STOP_SECONDS = 9.0
-WORKER_STOP_SECONDS = 8.0
-RESTART_SECONDS, RESTART_SECONDS_MAX = 0.5, 30.0
-HEALTHY_SECONDS = 60.0
-SETTING_EXIT_CODE = 2
+METRICS_HOST = "127.0.0.1"
+PORT_MAX = 65_535
 
 _log = structlog.get_logger(__name__)
 
 
-def run(settings: Settings, *, host: str, port: int, workers: int = 1, log_level: str = "info") -> None:
-    """Serve until told to stop. Raises SettingError for what cannot work: the port, the data directory, a setting."""
+def run(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    workers: int | None = None,
+    metrics_host: str | None = None,
+    metrics_port: int | None = None,
+) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    `workers`: so many processes under a supervisor; None: this one alone, and none. `metrics_port`: the private port of
+    the first process, whose number the others count up from, or 0 for free ones; None: `/metrics` is public.
+
+    Raises SettingError for what cannot work: a port, the data directory, a setting.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody is there to answer it
     _raise_file_limit()
     check(settings)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(host, port))
+        metrics = [stack.enter_context(private) for private in _listen_privately(metrics_host, metrics_port, workers)]
         if settings.redis_url is None:
             valkey = stack.enter_context(EmbeddedValkey(settings.data_dir))
             settings = msgspec.structs.replace(settings, redis_url=valkey.url)
-            _log.info("embedded Valkey runs", data_dir=str(settings.data_dir), pid=valkey.pid)
-        if workers == 1:
-            serve(build(settings), listener)
-        else:
-            assert settings.redis_url is not None
-            environ = {**os.environ, "CAPACITY_REDIS_URL": settings.redis_url}
-            asyncio.run(_Supervisor(listener, workers, environ, log_level).run())
+            _log.info("embedded_valkey_runs", data_dir=str(settings.data_dir), valkey=valkey.pid)
+        assert settings.redis_url is not None
+        asyncio.run(_check_schema(settings.redis_url))
+        if workers is None:
+            application = build(settings, metrics_apart=bool(metrics))
+            address = address_of(listener)
+            server = Server(application, address=address, metrics=metrics[0] if metrics else None, on_hangup=_stay)
+            server.run(sockets=[listener])
+            return 0
+        environ = {**os.environ, "CAPACITY_REDIS_URL": settings.redis_url}
+        return asyncio.run(_supervise(environ, listener, metrics or [None] * workers))
 
 
-def work(settings: Settings, *, listening_fd: int, supervisor_pid: int) -> None:
-    """Be one worker of a supervisor: serve on the socket that it opened, for as long as it lives."""
+def work(
+    settings: Settings,
+    *,
+    listening_fd: int,
+    supervisor_pid: int,
+    ready_fd: int,
+    metrics_fd: int | None = None,
+    succeeding: bool = False,
+) -> None:
+    """Be one worker of a supervisor: serve on the sockets that it opened, for as long as it lives.
+
+    A byte is written to `ready_fd` when this hub takes connections. `succeeding`: another worker serves the private port
+    until then, so that whoever reads the metrics sees one process, then the other.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor; a worker that it reaches goes on
     if sys.platform == "linux":
         if not die_with_parent(supervisor_pid, signal.SIGTERM):
             return
     else:
         threading.Thread(target=_end_after, args=(supervisor_pid,), daemon=True).start()
     _raise_file_limit()
-    with socket.socket(fileno=listening_fd) as listener:
-        serve(build(settings), listener)
+
+    def tell_supervisor() -> None:
+        os.write(ready_fd, b".")
+        os.close(ready_fd)
+
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(fileno=listening_fd))
+        metrics = None if metrics_fd is None else stack.enter_context(socket.socket(fileno=metrics_fd))
+        server = Server(
+            build(settings, metrics_apart=metrics is not None),
+            address=address_of(listener),
+            metrics=metrics,
+            metrics_when_ready=succeeding,
+            on_ready=tell_supervisor,
+        )
+        server.run(sockets=[listener])
 
 
-def serve(application: Application, listener: socket.socket) -> None:
-    """Serve on the socket until SIGTERM or SIGINT. The main thread's work; others may run beside it."""
-    Server(application, address=address_of(listener)).run(sockets=[listener])
+async def _check_schema(url: str) -> None:
+    """Raise SettingError for a store whose data is not ours to touch. One that does not answer now the hub looks at when it does."""
+    clients = Clients(url)
+    try:
+        with contextlib.suppress(Unavailable, *FAILURES):
+            async with asyncio.timeout(SCRIPT_TIMEOUT_SECONDS):
+                await clients.schema.agree()
+    finally:
+        await clients.aclose()
+    if clients.schema.unknown is not None:
+        raise SettingError(
+            f"the data of the store has schema {clients.schema.unknown[:20]!a}, and capacity {__version__} knows {SCHEMA}; "
+            "start a release that knows it, or restore a backup of before (docs/operations.md)."
+        )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises SettingError when the address cannot be had."""
+def listen(host: str, port: int, *, flags: str = "--host, --port") -> socket.socket:
+    """Return a listening socket. Raises SettingError, which names the `flags`, when the address cannot be had."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (socket.gaierror, UnicodeError):
-        raise SettingError(f"--host: expected an address or name of this machine, got {host!a}.") from None
+        flag = flags.partition(",")[0]
+        raise SettingError(f"{flag}: expected an address or name of this machine, got {host!a}.") from None
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()  # str() of it would say what was tried, too
         raise SettingError(
-            f"--host, --port: cannot listen on {host}:{port}: {reason}; name another address or port."
+            f"{flags}: cannot listen on {host}:{port}: {reason}; name another address or port."
         ) from None
 
 
-def address_of(listener: socket.socket) -> str:
-    """Return the URL that the socket listens on."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-class Server(uvicorn.Server):
-    """uvicorn, with our way of ending: drain first, no signal raised again at the end, and a last resort."""
-
-    def __init__(self, application: Application, *, address: str) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app=application.asgi,
-                http=application.http_class,
-                loop="uvloop",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                workers=1,  # or uvicorn looks at WEB_CONCURRENCY
-                backlog=BACKLOG,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-            )
+def _listen_privately(host: str | None, port: int | None, workers: int | None) -> Iterator[socket.socket]:
+    """Yield a listening socket for the private port of each process; nothing without a port. Raises SettingError."""
+    if port is None:
+        if host is not None:
+            raise SettingError("--metrics-host: expected together with --metrics-port, which was not given.")
+        return
+    count = workers or 1
+    if port + count - 1 > PORT_MAX:
+        raise SettingError(
+            f"--metrics-port: expected at most {PORT_MAX - count + 1}, because {count} workers have a port each, got {port}."
         )
-        self._application = application
-        self._address = address
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._drained = False
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        # What is there now stays: the collector need not look at it ever again.
-        gc.collect()
-        gc.freeze()
-        _log.info("listening", address=self._address, pid=os.getpid())
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._drain()
-        await super().shutdown(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM and SIGINT. This may run in the middle of anything, so the loop does the rest."""
-        if not self.should_exit:
-            end_at_the_latest_in(STOP_SECONDS)
-        elif sig == signal.SIGINT:
-            self.force_exit = True
-        self.should_exit = True
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._drain)
-
-    def _drain(self) -> None:
-        if not self._drained:
-            self._drained = True
-            self._application.hub.drain()
+    for number in range(count):
+        yield listen(host or METRICS_HOST, port and port + number, flags="--metrics-host, --metrics-port")
 
 
-def end_at_the_latest_in(seconds: float) -> None:
-    """End this process after so many seconds, whatever holds it up; what ends with its parent ends too."""
+async def _supervise(environ: dict[str, str], listener: socket.socket, metrics: Sequence[socket.socket | None]) -> int:
+    return await Supervisor([sys.executable, "-m", "capacity", "serve"], environ, listener, metrics=metrics).run()
 
-    def end() -> None:
-        _log.error("not ended in time; ending at once", seconds=seconds)
-        os._exit(1)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+def _stay() -> None:
+    _log.warning(
+        "nothing_to_roll", why="this process is alone; with --workers, be it 1, there is a supervisor that rolls"
+    )
+    systemd.reloading()
+    systemd.ready()
 
 
 def _raise_file_limit() -> None:
@@ -175,81 +190,3 @@ def _end_after(supervisor_pid: int) -> None:
     while os.getppid() == supervisor_pid:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-class _Supervisor:
-    """Keeps the workers running until SIGTERM or SIGINT, then ends them."""
-
-    def __init__(self, listener: socket.socket, workers: int, environ: dict[str, str], log_level: str) -> None:
-        self._listener = listener
-        self._workers = workers
-        self._environ = environ
-        self._log_level = log_level
-        self._stopping = asyncio.Event()
-        self._wrong_setting = False
-
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        _log.info("supervising", address=address_of(self._listener), workers=self._workers, pid=os.getpid())
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._workers):
-                group.create_task(self._keep_running())
-        if self._wrong_setting:
-            sys.exit(SETTING_EXIT_CODE)  # the worker has printed the line
-
-    def _stop(self) -> None:
-        if not self._stopping.is_set():
-            end_at_the_latest_in(STOP_SECONDS + 0.5)
-        self._stopping.set()
-
-    async def _keep_running(self) -> None:
-        """Run one worker, and again whenever it ends, ever later if it does so soon."""
-        pause_seconds = RESTART_SECONDS
-        first = True
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            worker = await self._start()
-            ended = asyncio.ensure_future(worker.wait())
-            stopping = asyncio.ensure_future(self._stopping.wait())
-            await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if self._stopping.is_set():
-                await _end(worker)
-                await ended
-                return
-            if first and worker.returncode == SETTING_EXIT_CODE:
-                self._wrong_setting = True
-                self._stop()
-                return
-            first = False
-            if time.monotonic() - began > HEALTHY_SECONDS:
-                pause_seconds = RESTART_SECONDS
-            _log.error("a worker ended; it is started again", pid=worker.pid, code=worker.returncode)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_seconds)
-            pause_seconds = min(2 * pause_seconds, RESTART_SECONDS_MAX)
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        fd = self._listener.fileno()
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "capacity", "serve", "--log-level", self._log_level),
-            *("--listening-fd", str(fd), "--supervisor-pid", str(os.getpid())),
-            env=self._environ,
-            pass_fds=(fd,),
-            stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the supervisor
-        )
-
-
-async def _end(worker: asyncio.subprocess.Process) -> None:
-    """SIGTERM, and SIGKILL for one that does not end by it in time."""
-    with contextlib.suppress(ProcessLookupError):
-        worker.terminate()
-    try:
-        await asyncio.wait_for(worker.wait(), WORKER_STOP_SECONDS)
-    except TimeoutError:
-        _log.error("a worker did not end in time; it is killed", pid=worker.pid)
-        with contextlib.suppress(ProcessLookupError):
-            worker.kill()

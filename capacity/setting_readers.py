@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -26,6 +26,8 @@ WEBHOOK_SECRET_BYTES_MIN, WEBHOOK_SECRET_BYTES_MAX = 24, 64  # Standard Webhooks
 SECONDS_MAX = 10 * 366 * 24 * 3600
 SHARE_DECIMALS_MAX = 6
 DAYS_MAX = 365
+HOOK_URLS_MAX = 10
+NEW_SECRET = 'make one with: echo "whsec_$(openssl rand -base64 32)"'
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
@@ -100,7 +102,38 @@ def token_key(variable: str, text: str) -> str:
     return text
 
 
-def webhook_secrets(variable: str, text: str) -> tuple[str, ...]:
+def hook_urls(variable: str, text: str) -> tuple[str, ...]:
+    """Addresses that we call. Path, query and credentials may be secrets, so none of them stands in the error."""
+    words = text.split()
+    if len(words) > HOOK_URLS_MAX:
+        refuse(variable, f"at most {HOOK_URLS_MAX} addresses", str(len(words)), "let one of them pass it on")
+    for number, word in enumerate(words, 1):
+        try:
+            parts = urlsplit(word)
+            host, known = parts.hostname or "", parts.port != 0 and parts.scheme in _DEFAULT_PORTS
+        except ValueError:
+            host, known = "", False
+        if not (known and host) or parts.fragment or re.fullmatch(r"[!-~]+", word) is None:
+            came = f"something else as number {number} of {len(words)}"
+            refuse(variable, "addresses such as https://example.com/hooks, separated by spaces", came)
+        if parts.scheme == "http" and not _is_loopback(host):
+            came = f"http:// as number {number} of {len(words)}"
+            refuse(variable, "https:// for every address that is not of this machine", came)
+    return tuple(dict.fromkeys(words))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def hook_secrets(variable: str, text: str) -> tuple[str, ...]:
+    return webhook_secrets(variable, text, NEW_SECRET)
+
+
+def webhook_secrets(variable: str, text: str, advice: str = "copy it again from the billing system") -> tuple[str, ...]:
     words = text.split()
     for number, word in enumerate(words, 1):
         try:
@@ -114,7 +147,7 @@ def webhook_secrets(variable: str, text: str) -> tuple[str, ...]:
                 f"secrets separated by spaces, each whsec_ and the base64 of {WEBHOOK_SECRET_BYTES_MIN} to "
                 f"{WEBHOOK_SECRET_BYTES_MAX} bytes",
                 f"something else as number {number} of {len(words)}",
-                "copy it again from the billing system",
+                advice,
             )
     return tuple(dict.fromkeys(words))
 

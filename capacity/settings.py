@@ -18,10 +18,14 @@ import platformdirs
 
 from capacity import setting_readers as readers
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "text"]
 NEAR_FULL, NEAR_FULL_CLEAR = Decimal("0.9"), Decimal("0.8")
 Payments = Literal["invoice", "stripe", "test"]
 """How purchases are paid. Each word is a gateway (`gateway_of` in `capacity/app.py`)."""
-SECRETS = frozenset({"token_key", "webhook_secrets", "redis_url", "stripe_key", "stripe_webhook_secrets"})
+SECRETS = frozenset(
+    {"token_key", "webhook_secrets", "hook_urls", "hook_secrets", "redis_url", "stripe_key", "stripe_webhook_secrets"}
+)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: str | None = None  # None: the embedded Valkey in data_dir
     token_key: str = ""  # the HS256 secret, or file:PATH; empty only after load(require_token_key=False)
     webhook_secrets: tuple[str, ...] = ()
+    hook_urls: tuple[str, ...] = ()
+    hook_secrets: tuple[str, ...] = ()
     plans: Path | None = None
     allowed_origins: tuple[str, ...] = ()  # scheme://host[:port], lower case, default ports left out
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -45,6 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 900.0
     ended_seconds: float = 3600.0
     audit: Literal["on", "off"] = "off"
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+    traces: Literal["on", "off"] = "off"
     upgrade_url: str | None = None
     support_url: str | None = None
     desk: Literal["on", "off"] = "on"
@@ -94,6 +103,8 @@ def load(environ: Mapping[str, str], *, require_token_key: bool = True, **flags:
     _relate_shares(found)
     settings = Settings(**found)
     _check_payments(settings)
+    if require_token_key:
+        _check_hooks(settings)
     return settings
 
 
@@ -120,12 +131,25 @@ def _check_payments(settings: Settings) -> None:
         )
 
 
+def _check_hooks(settings: Settings) -> None:
+    """Hold that what is sent is signed."""
+    if settings.hook_urls and not settings.hook_secrets:
+        readers.refuse(
+            "CAPACITY_HOOK_SECRET",
+            "the secret that signs what CAPACITY_HOOK_URLS are sent",
+            "nothing",
+            readers.NEW_SECRET,
+        )
+
+
 # flag → (field of Settings, how its text is read)
 _READERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "redis_url": ("redis_url", readers.redis_url),
     "data_dir": ("data_dir", readers.directory),
     "token_key": ("token_key", readers.token_key),
     "webhook_secret": ("webhook_secrets", readers.webhook_secrets),
+    "hook_urls": ("hook_urls", readers.hook_urls),
+    "hook_secret": ("hook_secrets", readers.hook_secrets),
     "plans": ("plans", readers.readable_file),
     "allowed_origins": ("allowed_origins", readers.origins),
     "trusted_proxies": ("trusted_proxies", readers.networks),
@@ -145,6 +169,9 @@ _READERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
         )
     },
     "audit": ("audit", readers.word("on", "off")),
+    "log_level": ("log_level", readers.word(*get_args(LogLevel))),
+    "log_format": ("log_format", readers.word(*get_args(LogFormat))),
+    "traces": ("traces", readers.word("on", "off")),
     "upgrade_url": ("upgrade_url", readers.link("https", "http")),
     "support_url": ("support_url", readers.link("https", "http", "mailto")),
     "desk": ("desk", readers.word("on", "off")),

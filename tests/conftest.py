@@ -19,7 +19,7 @@ settings.load_profile("capacity")
 PERMANENT = (
     r"capacity:1:\{billing\}:((desk|ledger):.*|due|notices)",
     r"capacity:1:\{billing\}:plan-changes(:rejected|:verdicts)?",
-    r"capacity:1:\{hubs\}:(beats|rooms:.*|pass-key)",
+    r"capacity:1:\{hubs\}:(beats|rooms:.*|pass-key|schema|hooks:accounts|hooks:noted)",
     r"capacity:1:\{[^{}]+\}:(account|open)",
 )
 """Keys that live as long as what they are of; everything else has a TTL, but for the keys of open rooms."""

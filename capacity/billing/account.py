@@ -14,6 +14,7 @@ from capacity.billing.gateway import Payment
 from capacity.domain.money import Money
 from capacity.domain.proposals import Proposal
 from capacity.domain.subscription import Line, Renewal, Subscription
+from capacity.protocol.desk_bodies import PurchaseStatus
 
 PAYMENT_MS = 30 * 60 * 1000
 """How long a payment may take before it is given up: a quote's time, and as long again for its owner to find the phone."""
@@ -21,9 +22,6 @@ LOOK_AGAIN_MS = 60_000
 """How often a payment that waits for its owner, or for its gateway, is looked at, should the gateway's webhook not come."""
 SCHEMA = 1
 """Of the document. A release that knows only an older one leaves an account alone that has a newer one."""
-
-
-PurchaseStatus = Literal["processing", "payment_action_required", "completed", "payment_declined"]
 
 
 class Purchase(msgspec.Struct, frozen=True, kw_only=True):

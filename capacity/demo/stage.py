@@ -19,6 +19,7 @@ from capacity.demo.scene import Scene
 from capacity.domain import plans
 from capacity.domain.plans import Catalogue, Plan
 from capacity.errors import SettingError
+from capacity.server import Server
 from capacity.settings import Settings, load
 from capacity.store.embedded import EmbeddedValkey
 
@@ -37,7 +38,7 @@ def run(environ: Mapping[str, str], *, host: str, port: int, audience: bool, dat
         if settings.redis_url is None:
             valkey = stack.enter_context(EmbeddedValkey((data_dir or settings.data_dir) / "demo"))
             settings = msgspec.structs.replace(settings, redis_url=valkey.url)
-        server = serve.Server(app.build(settings), address=api.url)
+        server = Server(app.build(settings), address=api.url)
         scene = Scene(
             api,
             plan,

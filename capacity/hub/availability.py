@@ -43,6 +43,7 @@ class Availability:
         self._state: Literal["usable", "lost", "full", "settling"] = "lost"
         self._settled_at = 0.0
         self._answers_since = 0.0
+        self._lost_since = hub.clock()
         self._recovering = False
 
     @property
@@ -81,6 +82,8 @@ class Availability:
         if before == "lost" or hub.draining:
             return
         self._state = "lost"
+        if before == "usable":
+            self._lost_since = hub.clock()
         if hub.clients.cluster:
             # A primary that does not answer is often followed by its replica, and that may be one that was met before.
             self._settled_at = hub.clock() + SETTLE_SECONDS
@@ -121,7 +124,7 @@ class Availability:
                 await asyncio.sleep(max(0.0, self._settled_at - hub.clock()))
                 if self._state == "settling":  # else it was lost again meanwhile
                     self._state = "usable"
-                    log.info("store_usable")
+                    log.info("store_usable", after_seconds=round(hub.clock() - self._lost_since, 1))
         finally:
             self._recovering = False
 

@@ -42,7 +42,7 @@ async def resync(room: LiveRoom) -> None:
         room.lane.add("host")  # also with none left: a call that said so may have failed
         room.line.moved()  # who was owed a place when the store went away still is
         room.hub.stats.resyncs += 1
-        log.info("room_resynced", connections=len(present) + len(room.hosts.everybody))
+        log.info("room_resynced", **room.fields, connections=len(present) + len(room.hosts.everybody))
     except Unavailable:
         room.hub.store_lost()
 
@@ -61,7 +61,7 @@ async def _find_strangers(room: LiveRoom) -> None:
     for start in range(0, len(gone), 2 * BATCH_MAX):
         await room.call("away", gone[start : start + 2 * BATCH_MAX])
     if gone:
-        log.warning("leases_unknown", participants=len(gone) // 2)
+        log.warning("leases_unknown", **room.fields, participants=len(gone) // 2)
     room.hub.reaper.met(room.name, sorted(hubs - {room.hub.id}))
 
 
@@ -96,5 +96,5 @@ async def reap(room: LiveRoom, run: list[Operation]) -> None:
             room.hub.store_lost()
             return
         room.hub.stats.reaped += 1
-        log.info("hub_reaped", dead=dead, participants=len(leases))
+        log.info("hub_reaped", dead=dead, **room.fields, participants=len(leases))
         room.reaped(dead, True)

@@ -31,6 +31,7 @@ class Connection:
     """A lease on a participant's seat or place: HUB.NUMBER. Frees only what still carries that lease."""
 
     __slots__ = (
+        "arrived_at",
         "claims",
         "joined_at",
         "lease",
@@ -52,6 +53,8 @@ class Connection:
         self.claims = claims
         self.lease = lease
         self.state: State = "joining"
+        self.arrived_at = 0.0
+        """When the room took it in, by the hub's clock."""
         self.revision = -1
         """The room's revision that this connection was last answered at; changes up to it are in the answer."""
         self.limit = 0

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from capacity.errors import ErrorCode, Unavailable
+from capacity.hub import traces
+from capacity.hub.traces import PlanChangeTrace
 from capacity.protocol import events
 from capacity.protocol.events import PlanChanged
 from capacity.store.keys import RoomName
@@ -64,6 +66,7 @@ class Consumer:
         now = self._hub.clock()
         if now - self._looked_at >= self._abandoned_after_ms / 2000:
             self._looked_at = now
+            self._hub.stats.backlog = await self._stream.backlog()
             for entry in await self._stream.abandoned(self._abandoned_after_ms):
                 self._hub.stats.taken_over += 1
                 log.info("event_taken_over", entry=entry.id)
@@ -73,46 +76,54 @@ class Consumer:
             await self._stream.trim(self._hub.now_ms())
 
     async def _handle(self, entry: Entry) -> None:
+        with traces.plan_change(self._hub.traces, entry) as trace:
+            await self._take(entry, trace)
+
+    async def _take(self, entry: Entry, trace: PlanChangeTrace) -> None:
         try:
             if entry.event is None:
                 raise events.Rejected("malformed", "The entry has no field named event.")
             event = events.parse(entry.event)
         except events.Rejected as error:
-            if await self._settle(entry, error.reason, None):
+            if await self._settle(entry, error.reason, None, trace):
                 log.warning("event_rejected", entry=entry.id, reason=error.reason)
             return
         outcome: str
         try:
-            outcome = await self._stream.apply(entry, event)
+            with trace.step("apply"):
+                outcome = await self._stream.apply(entry, event)
         except ScriptError as error:  # a bug must cost this event, not those behind it
             log.error("event_failed", entry=entry.id, error=str(error))
             outcome = ErrorCode.INTERNAL_ERROR.value
         if outcome in SWEPT:
-            await self._sweep_rooms(event.account)
-        if not await self._settle(entry, outcome, event):
+            await self._sweep_rooms(event.account, trace)
+        if not await self._settle(entry, outcome, event, trace):
             return
         if outcome in NOT_REJECTED:
             log.info("event_handled", entry=entry.id, verdict=outcome, account=event.account, seats=event.seats)
         else:
             log.warning("event_rejected", entry=entry.id, reason=outcome, account=event.account)
 
-    async def _settle(self, entry: Entry, outcome: str, event: PlanChanged | None) -> bool:
+    async def _settle(self, entry: Entry, outcome: str, event: PlanChanged | None, trace: PlanChangeTrace) -> bool:
         """Settle the entry and count it, unless another hub took it over and has done so."""
-        settled = await self._stream.settle(entry, outcome, event)
+        with trace.step("settle"):
+            settled = await self._stream.settle(entry, outcome, event)
         if settled:
+            trace.settled(outcome, event.account if event is not None else None)
             self._hub.stats.event(outcome)
         return settled
 
-    async def _sweep_rooms(self, account: str) -> None:
+    async def _sweep_rooms(self, account: str, trace: PlanChangeTrace) -> None:
         """Make every open room of the account follow at once, piece by piece, whether or not this hub watches it."""
         rooms = self._hub.rooms
         for room in await rooms.open_rooms(account):
             name = RoomName(account, room)
-            for _ in range(SWEEPS_MAX):
-                try:
-                    reply = await rooms.call("sweep", name)
-                except ScriptError as error:  # a bug must cost this room, not the account's others
-                    log.error("sweep_failed", error=str(error))
-                    break
-                if reply.room is None or not reply.room.more:
-                    break
+            with trace.step("sweep", room):
+                for _ in range(SWEEPS_MAX):
+                    try:
+                        reply = await rooms.call("sweep", name)
+                    except ScriptError as error:  # a bug must cost this room, not the account's others
+                        log.error("sweep_failed", account=account, room=room, error=str(error))
+                        break
+                    if reply.room is None or not reply.room.more:
+                        break

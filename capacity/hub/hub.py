@@ -14,25 +14,32 @@ from typing import Any
 import structlog
 
 from capacity.errors import OVERLOADED, RESTARTING, UNAVAILABLE, Close, ErrorCode, Refused, SettingError, Unavailable
+from capacity.hub import gauges, rounds
 from capacity.hub.account import LiveAccount
 from capacity.hub.availability import Availability
 from capacity.hub.connection import Connection
 from capacity.hub.consumer import Consumer
+from capacity.hub.gauges import Gauges
 from capacity.hub.liveness import Liveness
 from capacity.hub.pulse import Pulse
+from capacity.hub.readiness import Readiness
 from capacity.hub.reaper import Reaper
 from capacity.hub.room import LiveRoom
 from capacity.hub.socket import Socket
 from capacity.hub.stats import Stats
+from capacity.hub.status import Status
+from capacity.hub.traces import Traces
+from capacity.protocol.answers import ParticipantState
 from capacity.protocol.messages import Occupancy, Pass, Upgrade
 from capacity.protocol.passes import PassKey
+from capacity.protocol.reports import Report
 from capacity.protocol.tokens import Claims
 from capacity.store import keys, pass_keys
 from capacity.store.feed import Feed
 from capacity.store.keys import RoomName
 from capacity.store.plan_changes import PlanChanges
 from capacity.store.redis import Clients
-from capacity.store.rooms import Account, ParticipantState, Reply, Report, Rooms, Rules, Snapshot
+from capacity.store.rooms import Account, Reply, Rooms, Rules, Snapshot
 from capacity.store.scripts import guarded
 from capacity.store.tasks import end
 
@@ -40,8 +47,7 @@ TICK_SECONDS = 1.0
 FEED_SILENT_SECONDS_MAX = 3.0
 """Without a beacon of its own for so long a hub is deaf, whatever else the store still answers."""
 ROOM_UNANSWERED_MAX = 10_000
-UNANSWERED_MAX = 20_000
-"""How many may wait for an answer, in a room and in all, before those who come are sent away: some seconds of the store's work."""
+"""How many may wait for an answer in a room, before those who come there are sent away: some seconds of the store's work."""
 
 Offer = Callable[[Account | None, int, int], Upgrade | None]
 """(account as it is known, seats now, seats wanted) → the plan that would fit, and what it costs today if that is known."""
@@ -67,17 +73,23 @@ class Hub:
         self.id = id or secrets.token_hex(5)
         self.clock = clock
         self.clients = clients
-        self.rooms = Rooms(clients.scripts, rules, self.id, audit=audit, server=lambda: clients.server)
+        self.stats = Stats(clock)
+        self.rooms = Rooms(
+            clients.scripts, rules, self.id, audit=audit, server=lambda: clients.server, timer=self.stats.calls
+        )
         self.hold_ms = rules.hold_ms
         self.offer = offer
         self.feed = Feed(clients, self.id, self._gap)
-        self.stats = Stats()
+        self.status = Status(self)
+        self.traces: Traces | None = None
+        """Who is told what took how long; None: nobody."""
         self.pass_key: PassKey | None = None
-        self._stream = PlanChanges(clients, self.id)
-        self._consumer = Consumer(self, self._stream, max(1000, int(lease_seconds * 1000)))
+        self.stream = PlanChanges(clients, self.id, self.stats.calls)
+        self._consumer = Consumer(self, self.stream, max(1000, int(lease_seconds * 1000)))
         self.store = Availability(self)
-        self._pulse = Pulse(clock, self._stood_still, self._count_unanswered)
-        self._liveness = Liveness(clients.scripts, self.id, lease_seconds, clock)
+        self._pulse = Pulse(clock, self._stood_still, lambda: self.readiness.look(), self.stats.loop_lag)
+        self.readiness = Readiness(self, self._pulse)
+        self._liveness = Liveness(clients.scripts, self.id, lease_seconds, clock, self.stats.calls)
         self.reaper = Reaper(self, self._liveness, lease_seconds)
         self._live: dict[RoomName, LiveRoom] = {}
         self._accounts: dict[str, LiveAccount] = {}
@@ -146,22 +158,17 @@ class Hub:
         return sum(len(room.by_lease) + len(room.hosts.everybody) for room in self._live.values())
 
     @property
-    def seats_over(self) -> int:
-        """Seats beyond the limit, in the rooms that this hub watches, that were given back after a loss of data."""
-        return sum(room.snapshot.over for room in self._live.values() if room.snapshot is not None)
+    def unanswered(self) -> int:
+        """What was asked for and has not been answered yet, in all rooms."""
+        return sum(len(room.lane) for room in self._live.values())
+
+    def gauges(self) -> Gauges:
+        """Return what there is at the moment, in numbers."""
+        return gauges.look(self)
 
     def problems(self) -> list[str]:
         """Return why this hub should get no new connections; nothing if it is ready."""
-        found = []
-        if self.draining:
-            found.append("draining")
-        if not self.usable:
-            found.append("store_unavailable")
-        if not self.feed.live:
-            found.append("feed_lost")
-        if self._pulse.late:
-            found.append("stood_still")
-        return found
+        return self.readiness.problems()
 
     def connect(self, socket: Socket, claims: Claims) -> Connection:
         """Take a connection whose token was checked; it is answered through the socket, later. Refuses services."""
@@ -237,7 +244,7 @@ class Hub:
 
     async def accept_event(self, event: bytes) -> None:
         """Write a plan-changed event to the stream; it is there when this returns."""
-        await self._stream.append(event)
+        await self.stream.append(event)
 
     async def _call(self, verb: str, name: RoomName, arguments: list[str | int] | None = None) -> Reply:
         return await self.rooms.call(verb, name, arguments or [])
@@ -246,12 +253,8 @@ class Hub:
         reply = await self._call("inspect", name, [participant])
         _shown(reply)
         state, number, _ = reply.results[0]
-        return ParticipantState(
-            participant=participant,
-            state=state,
-            position=int(number) if state == "waiting" else None,
-            held_until=int(number) if state == "held" else None,
-        )
+        waiting, held = state == "waiting", state == "held"
+        return ParticipantState(participant, state, int(number) if waiting else None, int(number) if held else None)
 
     # ---- rooms
 
@@ -312,7 +315,8 @@ class Hub:
 
     async def reach_store(self) -> None:
         """Return when everything that this hub needs of the store was there. Raises Unavailable."""
-        await self._liveness.beat()
+        await self.clients.schema.agree()
+        await self._liveness.beat(self.status.say())
         await self.clients.meet_servers()
         await self._load_pass_key()
         await self.feed.ready()
@@ -370,24 +374,16 @@ class Hub:
                 log.error("tick_failed", error=f"{type(error).__name__}: {error}")
 
     async def _beat(self) -> None:
-        if not await self._liveness.beat():
-            log.warning("hub_forgotten", hub=self.id)
+        if not await self._liveness.beat(self.status.say()):
+            log.warning("hub_forgotten")
             self.spawn(self.watch_index())
             self._gap()
-        for room in list(self._live.values()):
-            room.tick()
+        self.spawn(rounds.go(self.live_rooms(), lambda room: self._live.get(room.name) is room))
         self.reaper.look()
 
     def _stood_still(self, seconds: float) -> None:
         log.warning("loop_stood_still", seconds=round(seconds, 1))
         self.store_lost("this process stood still")
-
-    def _count_unanswered(self) -> None:
-        self.overloaded = sum(len(room.lane) for room in self._live.values()) > UNANSWERED_MAX
-
-    async def forget_consumer(self, dead: str) -> None:
-        """Take a dead hub out of the group of those that read plan changes."""
-        await self._stream.forget_consumer(dead)
 
 
 def _shown(reply: Reply) -> Snapshot:

@@ -11,30 +11,44 @@ from collections.abc import Callable
 from typing import Any
 
 from capacity.store import keys, scripts
+from capacity.store.scripts import Timer
 
 BEAT_SECONDS_MAX = 1.0
 LOOK_SECONDS_MIN = 0.05
+STATUS_MS = 60_000
+"""How long what a hub said of itself is kept after its last beat: `capacity top` shows it until somebody reaps the hub."""
 
 
 class Liveness:
     """The beats of this hub and what it sees of the others."""
 
     def __init__(
-        self, client: Any, hub: str, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        client: Any,
+        hub: str,
+        lease_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        timer: Timer | None = None,
     ) -> None:
         self._client = client
         self._hub = hub
         self._lease_seconds = lease_seconds
         self._clock = clock
+        self._timer = timer
         self._seen: dict[str, tuple[int, float]] = {}
         self._mine = 0
         self.interval_seconds = min(BEAT_SECONDS_MAX, lease_seconds / 4)
 
-    async def beat(self) -> bool:
-        """Count up, and note what the others count. False if the own counter is not what was left there: the store lost it,
-        or others took this hub for dead. Raises Unavailable.
+    async def beat(self, status: bytes) -> bool:
+        """Count up, say `status` of this hub, and note what the others count. False if the own counter is not what was left there:
+        the store lost it, or others took this hub for dead. Raises Unavailable.
         """
-        flat = await scripts.BEAT.run(self._client, (keys.BEATS,), [self._hub])
+        flat = await scripts.BEAT.run(
+            self._client,
+            (keys.BEATS, keys.hub_status(self._hub)),
+            [self._hub, status, STATUS_MS],
+            self._timer,
+        )
         now = self._clock()
         counters = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
         for hub in self._seen.keys() - counters.keys():

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from capacity.hub.timings import Timings
+
 PULSE_SECONDS = 0.5
 STOOD_STILL_SECONDS = 3.0
 """As long as a silence of the feed that counts as its loss: whoever stood still for so long has heard nothing, either."""
 
 
 class Pulse:
-    """A timer that notices when it comes late. `stood_still(seconds)` is called once for each time, `beat` at every one."""
+    """A timer that notices when it comes late. `stood_still(seconds)` is called once for each time, `beat` at every one.
+
+    `lag` gets how late each stroke was.
+    """
 
     def __init__(
-        self, clock: Callable[[], float], stood_still: Callable[[float], None], beat: Callable[[], None]
+        self, clock: Callable[[], float], stood_still: Callable[[float], None], beat: Callable[[], None], lag: Timings
     ) -> None:
         self._clock = clock
         self._stood_still = stood_still
         self._beat = beat
+        self._lag = lag
         self._at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -41,6 +47,8 @@ class Pulse:
     def _strike(self) -> None:
         late, before = self.late, self._at
         self.start()
+        if before is not None and self._at is not None:
+            self._lag.add(self._at - before - PULSE_SECONDS)
         if late and before is not None:
             self._stood_still(self._clock() - before)
         self._beat()

@@ -46,6 +46,10 @@ class Reaper:
             if not self._liveness.knows(hub):
                 self._strangers.setdefault((room, hub), self._hub.clock())
 
+    def living(self) -> int:
+        """Return how many hubs live, as this one sees it."""
+        return len(self._liveness.living())
+
     def look(self) -> None:
         """Reap whoever died; called after each beat."""
         for dead in self._liveness.dead():
@@ -58,12 +62,12 @@ class Reaper:
                 del self._strangers[room, hub]
             elif self._hub.clock() - since >= self._lease_seconds:
                 del self._strangers[room, hub]
-                log.warning("hub_unknown", hub=hub)
+                log.warning("hub_unknown", stranger=hub)
                 self._hub.spawn(self._hub.watched(room).reap(hub))
 
     async def _reap(self, dead: str) -> None:
         """Take over the rooms of a dead hub: fence it, make its participants away, and watch the rooms from now on."""
-        log.warning("hub_dead", hub=dead)
+        log.warning("hub_dead", dead=dead)
         hub, scripts, index = self._hub, self._hub.clients.scripts, keys.hub_rooms(dead)
         slots = asyncio.Semaphore(ROOMS_AT_ONCE)
 
@@ -78,7 +82,7 @@ class Reaper:
                 return  # its beat stays, so it is found dead once more
             await guarded(scripts.delete(index))
             await guarded(scripts.hdel(keys.BEATS, dead))
-            await hub.forget_consumer(dead)
+            await hub.stream.forget_consumer(dead)
             self._liveness.buried(dead)
         finally:
             self._reaping.discard(dead)

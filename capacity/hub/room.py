@@ -20,6 +20,7 @@ from capacity.hub.connection import Connection
 from capacity.hub.forecast import Forecast
 from capacity.hub.host_view import HostView
 from capacity.hub.lane import Lane, Operation
+from capacity.hub.limit_watch import LimitWatch
 from capacity.hub.waiting_line import WaitingLine
 from capacity.protocol import codec
 from capacity.protocol.messages import (
@@ -57,6 +58,7 @@ class LiveRoom:
         self.line = WaitingLine(self)
         self.snapshot: Snapshot | None = None
         self._forecast = Forecast()
+        self._limit_watch = LimitWatch(self)
         self._early: list[bytes] = []
         self._overtaking: list[Change] | None = None
         self._behind: int | None = None
@@ -73,6 +75,11 @@ class LiveRoom:
     def seat_limit(self) -> int:
         """The seat limit as last heard."""
         return self.snapshot.seat_limit if self.snapshot is not None else 0
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Return what a log line says of the room."""
+        return {"account": self.name.account, "room": self.name.room}
 
     def newest(self, snapshot: Snapshot) -> Snapshot:
         """Return what the feed has said meanwhile, if it overtook an answer."""
@@ -114,7 +121,7 @@ class LiveRoom:
                 connection.close(UNAVAILABLE)
             self.hub.drop_room(self)
             if not isinstance(error, Unavailable):
-                log.error("room_not_started", error=f"{type(error).__name__}: {error}")
+                log.error("room_not_started", **self.fields, error=f"{type(error).__name__}: {error}")
             else:
                 self.hub.store_lost()
             return
@@ -128,7 +135,7 @@ class LiveRoom:
 
     def arrive(self, connection: Connection) -> None:
         """Take a new connection in."""
-        self._used_at = self.hub.clock()
+        self._used_at = connection.arrived_at = self.hub.clock()
         if connection.is_host:
             self.hosts.everybody[connection] = None
             self.lane.add("host", connection)
@@ -152,13 +159,15 @@ class LiveRoom:
             self.by_lease.pop(connection.lease, None)
             if self.attendees.get(connection.claims.participant) is connection:
                 del self.attendees[connection.claims.participant]
+            if self.hub.traces is not None:
+                self.hub.traces.moved(connection)
         self.line.paid(connection)
 
     def tick(self) -> None:
         """Once a second: what is due, and whether the feed kept up."""
         behind = self._behind is not None and self.snapshot is not None and self.snapshot.revision < self._behind
         if behind and self.hub.feed.live:  # while the feed is lost nothing else is to be expected
-            log.warning("feed_behind", expected=self._behind)
+            log.warning("feed_behind", **self.fields, expected=self._behind)
             self._behind = None
             self.resync()
         elif self.idle and self.hub.clock() - self._used_at > DETACH_AFTER_SECONDS:
@@ -171,10 +180,14 @@ class LiveRoom:
 
     def resync(self) -> None:
         """Something may have been missed: say who is here, and learn where they stand, before anything else is done."""
+        self._limit_watch.forget()
         self.lane.add("resync", first=True)
 
     def end(self, reason: EndedReason) -> None:
         """Tell everybody that the room ended, and let it go."""
+        if self.started:
+            self.started = False
+            log.info("room_ended", **self.fields, reason=reason, connections=len(self.connections()))
         frame = codec.frame(Ended(room=self.name.room, reason=reason))
         for connection in self.connections():
             connection.socket.send(frame)
@@ -236,13 +249,15 @@ class LiveRoom:
             try:
                 await (coming_back.resync(self) if verb == "resync" else coming_back.reap(self, run))
             except Exception as error:  # a bug must not end the lane with a traceback
-                log.error("call_failed", verb=verb, error=f"{type(error).__name__}: {error}")
+                log.error("call_failed", **self.fields, verb=verb, error=f"{type(error).__name__}: {error}")
             return
         self._overtaking = []
+        called_at, replied_at = self.hub.clock(), None
         try:
             reply = None
             if verb != "pass":
                 reply = await self.call(verb, verbs.arguments(self, verb, run))
+                replied_at = self.hub.clock()
                 if reply.status in ("fenced", "unknown_account"):
                     await self._return_after_fence(run)
                     return
@@ -263,10 +278,13 @@ class LiveRoom:
             self.hub.store_lost()
         except Exception as error:
             # a bug must cost this call, not the room: whoever waits for it is sent away to come again
-            log.error("call_failed", verb=verb, error=f"{type(error).__name__}: {error}")
+            log.error("call_failed", **self.fields, verb=verb, error=f"{type(error).__name__}: {error}")
             verbs.fail(self, verb, [operation for operation in run if operation.verb not in ("leave", "away")])
         finally:
             self._overtaking = None
+            if verb == "join" and self.hub.traces is not None:
+                told = [c for _, c, _ in run if c is not None and c.state != "joining"]
+                self.hub.traces.answered(told, called_at, replied_at)
 
     async def _return_after_fence(self, run: list[Operation]) -> None:
         """The room does not know this hub: it was taken for dead, or the store lost the room. Come back, then do the run."""
@@ -338,7 +356,7 @@ class LiveRoom:
         another_history = known.revision > 0 and change.epoch != known.epoch
         if change.revision != known.revision + 1 or another_history:
             self.hub.stats.gaps += 1
-            log.warning("feed_gap", revision=known.revision, heard=change.revision)
+            log.warning("feed_gap", **self.fields, revision=known.revision, heard=change.revision)
             self.resync()
         if another_history:
             # What is known stays until the room was asked: it may be this history that lost something.
@@ -350,7 +368,11 @@ class LiveRoom:
         if self._overtaking is not None:
             self._overtaking.append(change)
         self._forecast.saw(self.hub.clock(), change.occupied, sum(len(o.participants) for o in change.offers))
+        began_at_ms, refreshes = self.hub.now_ms(), self.hub.stats.refreshes
         telling.tell(self, change, lambda c: c.revision < change.revision)
+        self._limit_watch.told(change, began_at_ms, self.hub.stats.refreshes - refreshes)
+        if change.opened:
+            log.info("room_opened", **self.fields, seat_limit=change.seat_limit)
         if change.near is not None:
             self.hosts.tell_near(change.near, change)
         elif change.cleared:

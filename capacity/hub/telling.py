@@ -36,6 +36,8 @@ def tell(room: LiveRoom, change: Change, concerns: Concerns) -> None:
         if connection.state == "held":
             connection.state, connection.reason = "waiting", "full"
             room.line.owe(connection)
+            if room.hub.traces is not None:
+                room.hub.traces.moved(connection)
     for offer in change.offers:
         told = [c for c in _here(room, offer.participants, concerns) if c.state in ("waiting", "held")]
         refresh(room, told, offer.reason, offer.held_until, offer.told)
@@ -72,7 +74,7 @@ def refresh(
     room: LiveRoom, connections: Iterable[Connection], reason: RefreshReason, held_until: int, told: int
 ) -> None:
     """Tell connections that a seat is held for them; the frame is the same for all. `told`: how many are in all."""
-    hold_ms = room.hub.hold_ms
+    hold_ms, traces = room.hub.hold_ms, room.hub.traces
     frame = codec.frame(
         Refresh(
             room=room.name.room,
@@ -88,6 +90,8 @@ def refresh(
         room.line.paid(connection)
         connection.socket.send(frame)
         room.hub.stats.refreshes += 1
+        if traces is not None:
+            traces.moved(connection)
 
 
 def put_out(room: LiveRoom, connection: Connection) -> None:

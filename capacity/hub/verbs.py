@@ -147,6 +147,7 @@ def _joined(room: LiveRoom, connection: Connection, result: list[Any], snapshot:
         room.line.tell(connection, position, snapshot.waiting, snapshot.seat_limit)
         if word == "held":
             telling.refresh(room, [connection], result[2], result[1], result[3])
+    room.hub.stats.answers.add(room.hub.clock() - connection.arrived_at)
 
 
 def _claimed(room: LiveRoom, connection: Connection, word: str, snapshot: Snapshot) -> None:
@@ -168,6 +169,8 @@ def _seated(room: LiveRoom, connection: Connection, snapshot: Snapshot) -> None:
             occupied=snapshot.occupied,
         )
     )
+    if room.hub.traces is not None:
+        room.hub.traces.moved(connection)
 
 
 def answer_pass(room: LiveRoom, connection: Connection | None) -> None:

@@ -105,7 +105,7 @@ class WaitingLine:
         except Unavailable:
             self._room.hub.store_lost()  # whoever is owed a place gets it from the resync that follows
         except Exception as error:  # a bug must cost this round, and leave no traceback
-            log.error("line_not_told", error=f"{type(error).__name__}: {error}")
+            log.error("line_not_told", **self._room.fields, error=f"{type(error).__name__}: {error}")
         finally:
             self._task = None
 

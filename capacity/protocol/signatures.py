@@ -43,9 +43,15 @@ def secret_key(secret: str) -> bytes:
 
 def sign(secret: str, id: str, timestamp_seconds: int, body: bytes) -> dict[str, str]:
     """Return the three headers for a body sent now. Raises ValueError for a secret that is none."""
+    return sign_with_all([secret], id, timestamp_seconds, body)
+
+
+def sign_with_all(secrets: Sequence[str], id: str, timestamp_seconds: int, body: bytes) -> dict[str, str]:
+    """The same with a signature for each secret, so that who verifies may have any of them while they are rotated."""
     timestamp = str(timestamp_seconds)
-    signature = base64.b64encode(_digest(secret_key(secret), id, timestamp, body)).decode("ascii")
-    return {ID_HEADER: id, TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"v1,{signature}"}
+    digests = (_digest(secret_key(secret), id, timestamp, body) for secret in secrets)
+    signatures = " ".join(f"v1,{base64.b64encode(digest).decode('ascii')}" for digest in digests)
+    return {ID_HEADER: id, TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: signatures}
 
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_seconds: float) -> None:

@@ -154,7 +154,7 @@ class EmbeddedValkey:
             if not self._ready.is_set():
                 break
             if not self._stopping.is_set():
-                _log.error("the embedded Valkey ended; it is started again", status=status, log_file=str(self.log_file))
+                _log.error("embedded_valkey_ended", status=status, log_file=str(self.log_file))
                 if time.monotonic() - began > RESTART_SECONDS_MAX:
                     pause_seconds = RESTART_SECONDS
                 self._stopping.wait(pause_seconds)

@@ -12,6 +12,8 @@ Of an account, without TTL (`capacity:1:{ACCOUNT}:…`)
     event:ID         string  VERDICT ENTRY of an event id (applied or stale, and in which stream entry it came), 7 days; ID is a digest
                              of source and id
     feed             channel Changes of the account: the limit, near-full notices, upgrade requests
+    hooks            stream  with CAPACITY_HOOK_URLS alone: field `entry`, what happened in the account's rooms, JSON (_prelude.lua,
+                             `write_hook`), until it is on its way; the last 10,000 or so, gone 7 days after the last
 
 Of a room (`capacity:1:{ACCOUNT}:room:KIND:ROOM`), written by the room's scripts alone; 24 hours while not started, without TTL
 while open, gone (state: the ended time, report: 30 days) after the end
@@ -40,8 +42,19 @@ Whoever is in `people` and neither in `line` nor in `holds` has a seat; so the c
 
 Of the hubs (`capacity:1:{hubs}:…`)
     beats            hash    hub → counter; whose counter stands still for the lease is dead
+    status:HUB       string  what the hub says of itself, JSON (capacity/hub/status.py); written by beat.lua, a minute from the last beat
     rooms:HUB        set     "ACCOUNT ROOM" of every room that the hub watches, written before it acts on the room
     pass-key         string  the private key that signs seat passes
+    schema           string  the number of this schema, written by the first hub (capacity/store/schema.py)
+
+Of outbound webhooks, in the same slot; ENDPOINT is a digest of an address of CAPACITY_HOOK_URLS
+    hooks:accounts            zset    accounts in whose rooms something may have happened; score = when to look for it next
+    hooks:noted               zset    the same accounts; score = when a hub last said so, before it made calls
+                                      (both hook_note.lua, hook_look.lua)
+    hooks:known:ID            string  an event that was put into the queues, a day: what is found twice is sent once
+    hooks:due:ENDPOINT        zset    ids of events that the endpoint has not taken; score = when it is tried next
+    hooks:deliveries:ENDPOINT hash    the same ids → the delivery, JSON; both gone 7 days after the last was put in (hook_put.lua)
+    hooks:dead                stream  what was given up: field `letter`, JSON; the last 10,000 or so, 30 days (hook_settle.lua)
 
 `capacity:1:{hubs.N}:beacon:HUB` is a channel: what a hub says to itself, to prove that its subscription to a node lives.
 
@@ -71,6 +84,8 @@ import hashlib
 from typing import NamedTuple
 
 PREFIX = "capacity:1:"
+SCHEMA = 1
+"""Of the data model above. It rises when a release keeps data that the one before cannot go on with."""
 PLAN_CHANGES = PREFIX + "{billing}:plan-changes"
 VERDICTS = PREFIX + "{billing}:plan-changes:verdicts"
 REJECTED = PREFIX + "{billing}:plan-changes:rejected"
@@ -78,6 +93,10 @@ DUE = PREFIX + "{billing}:due"
 NOTICES = PREFIX + "{billing}:notices"
 BEATS = PREFIX + "{hubs}:beats"
 PASS_KEY = PREFIX + "{hubs}:pass-key"
+SCHEMA_KEY = PREFIX + "{hubs}:schema"
+HOOK_ACCOUNTS = PREFIX + "{hubs}:hooks:accounts"
+HOOK_NOTED = PREFIX + "{hubs}:hooks:noted"
+DEAD_HOOKS = PREFIX + "{hubs}:hooks:dead"
 
 ROOM_KINDS = (
     "state",
@@ -134,8 +153,13 @@ def room_keys(name: RoomName) -> tuple[str, ...]:
 
 
 def audit(name: RoomName) -> str:
-    """Return the key of the room's audit, the last of the KEYS of a room script where there is one."""
+    """Return the key of the room's audit: in the KEYS of a room script it comes after `room_keys`, where there is one."""
     return room_key(name, "audit")
+
+
+def hooks(account: str) -> str:
+    """Return the key of the account's hooks: the last of the KEYS of a room script, where they are wanted."""
+    return f"{PREFIX}{{{account}}}:hooks"
 
 
 def event_key(account: str, source: str, id: str) -> str:
@@ -191,6 +215,21 @@ def set_aside(entry: str) -> str:
 def hub_rooms(hub: str) -> str:
     """Return the key of the rooms that a hub watches."""
     return f"{PREFIX}{{hubs}}:rooms:{hub}"
+
+
+def known_hook(id: str) -> str:
+    """Return the key that remembers an event of the outbound webhooks."""
+    return f"{PREFIX}{{hubs}}:hooks:known:{id}"
+
+
+def hook_queue(endpoint: str) -> tuple[str, str]:
+    """Return the keys of an endpoint's queue: what is due, and the deliveries."""
+    return f"{PREFIX}{{hubs}}:hooks:due:{endpoint}", f"{PREFIX}{{hubs}}:hooks:deliveries:{endpoint}"
+
+
+def hub_status(hub: str) -> str:
+    """Return the key of what a hub says of itself."""
+    return f"{PREFIX}{{hubs}}:status:{hub}"
 
 
 def beacon(hub: str, number: int) -> str:

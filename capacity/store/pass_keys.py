@@ -5,6 +5,7 @@ capacity:1:{hubs}:pass-key   string, a private Ed25519 JWK, no TTL; written once
 
 from __future__ import annotations
 
+import structlog
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
@@ -12,6 +13,8 @@ from capacity.errors import SettingError, Unavailable
 from capacity.protocol.passes import PassKey
 from capacity.store.keys import PASS_KEY
 from capacity.store.scripts import guarded
+
+log = structlog.get_logger(__name__)
 
 
 async def load_or_create(redis: Redis | RedisCluster, mine: PassKey | None = None) -> PassKey:
@@ -30,8 +33,11 @@ async def load_or_create(redis: Redis | RedisCluster, mine: PassKey | None = Non
     if stored is None:
         raise Unavailable("the key of the seat passes vanished between two commands")
     try:
-        return PassKey.from_private_jwk(stored)
+        key = PassKey.from_private_jwk(stored)
     except ValueError as error:
         raise SettingError(
             f"CAPACITY_REDIS_URL: the value of {PASS_KEY} is damaged ({error}); delete that key to have a new one made"
         ) from None
+    if mine is None or key.kid != mine.kid:
+        log.info("pass_key_taken", kid=key.kid, made=key.kid == candidate.kid)
+    return key

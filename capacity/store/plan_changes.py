@@ -16,7 +16,7 @@ from capacity.protocol.events import Glimpse, PlanChanged, glance
 from capacity.store import scripts
 from capacity.store.keys import PLAN_CHANGES, REJECTED, VERDICTS, account_feed, account_key, event_key, set_aside
 from capacity.store.redis import BLOCK_MS, Clients
-from capacity.store.scripts import guarded
+from capacity.store.scripts import Timer, guarded
 from capacity.store.verdicts import NOT_REJECTED, Verdict
 
 GROUP = "capacity"
@@ -41,10 +41,11 @@ class Entry(NamedTuple):
 class PlanChanges:
     """The stream, as one consumer of the group. Everything raises Unavailable when the store cannot be used."""
 
-    def __init__(self, clients: Clients, consumer: str) -> None:
+    def __init__(self, clients: Clients, consumer: str, timer: Timer | None = None) -> None:
         self._write = clients.scripts
         self._read = clients.reads
         self._consumer = consumer
+        self._timer = timer
 
     async def append(self, event: bytes) -> str:
         """Write an event; returns its entry id once the store has taken it."""
@@ -65,6 +66,7 @@ class PlanChanges:
                 entry.id,
                 entry.desk or "",
             ],
+            self._timer,
         )
         return answer.decode()  # type: ignore[return-value]
 
@@ -84,6 +86,7 @@ class PlanChanges:
             self._write,
             (PLAN_CHANGES, VERDICTS, REJECTED, set_aside(entry.id)),
             [GROUP, entry.id, len(verdict), *verdict, *aside],
+            self._timer,
         )
         return bool(settled)
 
@@ -113,6 +116,13 @@ class PlanChanges:
             self._write.xautoclaim(PLAN_CHANGES, GROUP, self._consumer, min_idle_time=idle_ms, count=ENTRIES_MAX)
         )
         return _entries(answer[1]) if answer else []
+
+    async def backlog(self) -> tuple[int | None, int | None]:
+        """Return how many entries nobody was given yet, and how many are given and not settled; None where that is not known."""
+        for group in await self._grouped(self._write.xinfo_groups(PLAN_CHANGES)) or []:
+            if group["name"].decode() == GROUP:
+                return group.get("lag"), group.get("pending")
+        return None, None
 
     async def forget_consumer(self, consumer: str) -> None:
         """Remove a dead consumer from the group, if it has nothing pending."""

@@ -14,9 +14,11 @@ import msgspec
 
 from capacity.domain.near_full import Shares
 from capacity.protocol.messages import EndedReason, Level, Occupancy, RefreshReason, RoomState
+from capacity.protocol.reports import Report
 from capacity.store import keys, scripts
 from capacity.store.keys import RoomName
-from capacity.store.scripts import guarded
+from capacity.store.outbox import Outbox
+from capacity.store.scripts import Timer, guarded
 
 STEP_MS = 3000
 """How far the room's clock may go from one call to the next while a grace, a place or a hold runs: hubs call once a second, and what
@@ -150,37 +152,8 @@ class Reply(msgspec.Struct, frozen=True):
     status: Status
     room: Snapshot | None = None
     results: list[Any] = []
-
-
-class Waited(msgspec.Struct, frozen=True):
-    """How long those waited who got a seat after waiting; null while nobody did."""
-
-    count: int
-    p50_seconds: float | None
-    p90_seconds: float | None
-
-
-class Report(msgspec.Struct, frozen=True):
-    """A room's run from opening to end; instants in ms. `joined` and `turned_away` count participants, not connections."""
-
-    account: str
-    room: str
-    opened_at: int
-    ended_at: int | None
-    peak: int
-    joined: int
-    waited: Waited
-    turned_away: int
-    limit_changes: int
-
-
-class ParticipantState(msgspec.Struct, frozen=True):
-    """Where one participant stands; `position` while waiting, `held_until` (ms) while held."""
-
-    participant: str
-    state: Literal["seated", "away", "waiting", "held", "put_out", "absent"]
-    position: int | None
-    held_until: int | None
+    hooked: bool = False
+    """Something was written to the account's outbox."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -213,15 +186,25 @@ class Rooms:
     """The rooms of a store. `hub` is the caller's id, without which no connection can be seated."""
 
     def __init__(
-        self, client: Any, rules: Rules, hub: str, *, audit: bool = False, server: Callable[[], str] = str
+        self,
+        client: Any,
+        rules: Rules,
+        hub: str,
+        *,
+        audit: bool = False,
+        server: Callable[[], str] = str,
+        timer: Timer | None = None,
     ) -> None:
         """`server`: the run id of the server that will answer, '' where it is not known."""
         self._client = client
         self._rules = rules
         self._audit = audit
         self._server = server
+        self._timer = timer
         self._operations = itertools.count(1)
         self.hub = hub
+        self.outbox: Outbox | None = None
+        """What tells outbound webhooks of what the scripts wrote down for them; set by whoever wants some."""
 
     def operation(self) -> int:
         """Return the number of a new operation; they rise, and no two processes have the same hub."""
@@ -259,8 +242,15 @@ class Rooms:
         if self._audit:
             context["verb"] = verb
             room_keys += (keys.audit(name),)
-        answer = await scripts.ROOM[verb].run(self._client, room_keys, [_encode(context), *arguments])
-        return _decode_reply(answer)
+        if self.outbox is not None:
+            context["hooks"] = 1
+            room_keys += (keys.hooks(name.account),)
+            await self.outbox.note(name.account)
+        answer = await scripts.ROOM[verb].run(self._client, room_keys, [_encode(context), *arguments], self._timer)
+        reply = _decode_reply(answer)
+        if reply.hooked and self.outbox is not None:
+            self.outbox.written(name.account)
+        return reply
 
     async def account(self, account: str) -> Account | None:
         """Return the account, or None for one that no event has named."""
@@ -302,25 +292,9 @@ class Rooms:
         fields = {key.decode(): int(value) for key, value in raw.items()}
         if "opened_at" not in fields:
             return None
-        peak = fields.get("peak")
-        if peak is None:
-            peak = int(await guarded(self._client.hget(keys.room_key(name, "state"), "peak")) or 0)
-        histogram = sorted((int(field[2:]), count) for field, count in fields.items() if field.startswith("w:"))
-        return Report(
-            account=name.account,
-            room=name.room,
-            opened_at=fields["opened_at"],
-            ended_at=fields.get("ended_at"),
-            peak=peak,
-            joined=fields.get("joined", 0),
-            waited=Waited(
-                count=fields.get("waited", 0),
-                p50_seconds=_percentile(histogram, 50),
-                p90_seconds=_percentile(histogram, 90),
-            ),
-            turned_away=fields.get("turned_away", 0),
-            limit_changes=fields.get("limit_changes", 0),
-        )
+        if "peak" not in fields:
+            fields["peak"] = int(await guarded(self._client.hget(keys.room_key(name, "state"), "peak")) or 0)
+        return Report.of(name.account, name.room, fields)
 
     async def announce(self, account: str, change: AccountChange) -> None:
         """Tell every hub that has rooms of the account."""
@@ -330,14 +304,3 @@ class Rooms:
 def _entry_order(entry: str) -> tuple[int, int]:
     ms, _, number = entry.partition("-")
     return int(ms), int(number or 0)
-
-
-def _percentile(histogram: list[tuple[int, int]], percent: int) -> float | None:
-    """Return the nearest-rank percentile of (seconds, count) in rising order."""
-    total = sum(count for _, count in histogram)
-    rank = -(-total * percent // 100)
-    for seconds, count in histogram:
-        rank -= count
-        if rank <= 0:
-            return float(seconds)
-    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisClusterException, RedisError, ResponseError
@@ -58,6 +58,16 @@ def not_now(error: Exception) -> Unavailable:
     return kind(str(error) or type(error).__name__)
 
 
+class Timer(Protocol):
+    """Who wants to know how long calls take (`capacity/hub/timings.py`)."""
+
+    def began(self) -> float:
+        """Return the instant."""
+
+    def ended(self, verb: str, began: float) -> None:
+        """A call that began at an instant has ended, well or not."""
+
+
 class Script:
     """One verb. `prelude`: the script is a room's, and starts with what all of those share."""
 
@@ -70,8 +80,11 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         self._lines_before = _PRELUDE.count("\n") if prelude else 0
 
-    async def run(self, client: Any, keys: tuple[str, ...], arguments: list[str | bytes | int]) -> Any:
+    async def run(
+        self, client: Any, keys: tuple[str, ...], arguments: list[str | bytes | int], timer: Timer | None = None
+    ) -> Any:
         """Run the script once. Raises Unavailable (whether it ran is then unknown) or ScriptError."""
+        began = timer.began() if timer is not None else 0.0
         try:
             try:
                 return await client.execute_command("EVALSHA", self.sha, len(keys), *keys, *arguments)
@@ -85,6 +98,9 @@ class Script:
             if unavailable(error):
                 raise not_now(error) from error
             raise
+        finally:
+            if timer is not None:
+                timer.ended(self.name, began)
 
     def _locate(self, message: str) -> str:
         """Name the file in the server's message: `user_script:37` becomes `join.lua:12` or `_prelude.lua:36`."""
@@ -126,6 +142,14 @@ CARD = Script("card", prelude=False)
 COUNT = Script("count", prelude=False)
 SETTLE = Script("settle", prelude=False)
 REPLAY = Script("replay", prelude=False)
+LOOK = Script("look", prelude=False)
+REFUSED = Script("refused", prelude=False)
+HOOK_NOTE = Script("hook_note", prelude=False)
+HOOK_LOOK = Script("hook_look", prelude=False)
+HOOK_PUT = Script("hook_put", prelude=False)
+HOOK_TAKE = Script("hook_take", prelude=False)
+HOOK_SETTLE = Script("hook_settle", prelude=False)
+HOOK_REPLAY = Script("hook_replay", prelude=False)
 
 
 async def guarded(pending: Any) -> Any:

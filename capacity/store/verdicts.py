@@ -5,18 +5,18 @@ The verdicts are written by `plan_changes.PlanChanges.settle`. Everything raises
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from capacity.errors import ErrorCode, Refused
 from capacity.protocol import events
+from capacity.protocol.answers import Word
 from capacity.protocol.events import Glimpse, PlanChanged
 from capacity.store import scripts
 from capacity.store.keys import PLAN_CHANGES, REJECTED, VERDICTS, account_key, set_aside
 from capacity.store.scripts import guarded
 
-Word = Literal["applied", "duplicate", "stale", "rejected"]
 NOT_REJECTED = ("applied", "duplicate", "stale")
 PIECE = 500
 """The most verdicts that are read at a time."""

@@ -14,16 +14,16 @@ from capacity.billing.desk import Desk
 from capacity.domain import ids
 from capacity.domain.ids import is_account
 from capacity.errors import ErrorCode, Refused
+from capacity.protocol.desk_bodies import Account, AccountWish, PurchaseAnswer, PurchaseWish, QuoteAnswer, QuoteWish
 from capacity.protocol.tokens import Claims
 from capacity.store.desk import Known
 from capacity.web.account_answers import (
-    Account,
-    AccountWish,
     Ledger,
-    PurchaseAnswer,
-    PurchaseWish,
-    QuoteAnswer,
-    QuoteWish,
+    account_of_desk,
+    account_of_hubs,
+    order,
+    purchase_answer,
+    quote_answer,
 )
 from capacity.web.answers import answer
 from capacity.web.auth import KeyRing, bearer, require_account
@@ -150,24 +150,24 @@ class AccountApi:
         account, _ = self._account(request)
         found = await self._desk.account(account)
         if found is not None:
-            return answer(Account.of(self._desk, found))
+            return answer(account_of_desk(self._desk, found))
         known = await self._desk.store.known(account)
         if known is None:
             raise Refused(ErrorCode.UNKNOWN_ACCOUNT)
-        return answer(Account.of_hubs(account, known))
+        return answer(account_of_hubs(account, known))
 
     async def _put(self, request: Request) -> Response:
         account, claims = self._service(request)
         wish = decode(await read_body(request, bytes_max=BODY_BYTES_MAX), AccountWish)
-        found = await self._desk.register.create(account, wish.order(), _by(claims))
+        found = await self._desk.register.create(account, order(wish), _by(claims))
         in_force = await self._desk.in_force(account, found.version)
-        return answer(Account.of(self._desk, found), 200 if in_force else 202)
+        return answer(account_of_desk(self._desk, found), 200 if in_force else 202)
 
     async def _quote(self, request: Request) -> Response:
         account, claims = self._account(request)
         wish = decode(await read_body(request, bytes_max=BODY_BYTES_MAX), QuoteWish)
         quote = await self._desk.quote(account, wish.plan, wish.concurrent_sessions, _by(claims))
-        return answer(QuoteAnswer.of(quote))
+        return answer(quote_answer(quote))
 
     async def _purchase(self, request: Request) -> Response:
         account, claims = self._account(request)
@@ -179,15 +179,15 @@ class AccountApi:
         if bought.status == "payment_declined":
             raise Refused(ErrorCode.PAYMENT_DECLINED, bought.detail)
         in_force = bought.version is not None and await self._desk.in_force(account, bought.version)
-        return answer(PurchaseAnswer.of(bought), 200 if in_force else 202)
+        return answer(purchase_answer(bought), 200 if in_force else 202)
 
     async def _take_back(self, request: Request) -> Response:
         account, claims = self._account(request)
-        return answer(Account.of(self._desk, await self._desk.take_back(account, _by(claims))))
+        return answer(account_of_desk(self._desk, await self._desk.take_back(account, _by(claims))))
 
     async def _give_up(self, request: Request) -> Response:
         account, claims = self._account(request)
-        return answer(Account.of(self._desk, await self._desk.give_up_payment(account, _by(claims))))
+        return answer(account_of_desk(self._desk, await self._desk.give_up_payment(account, _by(claims))))
 
     async def _release(self, request: Request) -> Response:
         account, claims = self._service(request)
@@ -197,7 +197,7 @@ class AccountApi:
         if known is None or known.managed:  # the hubs have not heard of it yet
             had = left.subscription
             known = Known(had.plan.id, had.seats, had.concurrent_sessions, 0, False, left.version)
-        return answer(Account.of_hubs(account, known), 200 if in_force else 202)
+        return answer(account_of_hubs(account, known), 200 if in_force else 202)
 
     async def _ledger(self, request: Request) -> Response:
         account, _ = self._account(request)

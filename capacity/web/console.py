@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from capacity.domain import ids
 from capacity.errors import ErrorCode, Refused
-from capacity.store.verdicts import Word
-from capacity.web.answers import HandledEvents, Replayed, answer, handled_events
+from capacity.protocol.answers import HandledEvents, Replayed, Word
+from capacity.web.answers import answer, handled_events
 from capacity.web.auth import KeyRing, bearer, service_account
 from capacity.web.operations import Answer, Operation, query_of
 from capacity.web.ports import EventLog

@@ -59,6 +59,21 @@ class Hub(Protocol):
         """A verified participant has connected. Answers through the socket, now or later."""
 
 
+class Door(Protocol):
+    """What the connections of a port need of its edge: `Edge`, or that of a port without sockets (`private_port`)."""
+
+    watch: Watch
+    connections_max: int
+
+    def refusal(self, head: Head) -> Refusal:
+        """Return the answer to a request for the socket's path that asks for no upgrade."""
+
+    def receive_handshake(
+        self, transport: asyncio.Transport, connections: set[Any], head: Head, rest: bytes = b""
+    ) -> None:
+        """Answer a handshake; `rest` came after the header."""
+
+
 class Edge:
     """What all connections of a process share, and the decision on a handshake."""
 
@@ -179,7 +194,7 @@ class Gate(asyncio.Protocol):
 
     __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_transport")
 
-    edge: ClassVar[Edge]
+    edge: ClassVar[Door]
 
     def __init__(
         self,

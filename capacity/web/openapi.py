@@ -12,10 +12,11 @@ import msgspec
 
 from capacity import __version__
 from capacity.domain import ids
-from capacity.protocol import events, signatures
+from capacity.protocol import events, hooks, signatures
+from capacity.protocol.answers import Problem
 from capacity.web.answers import JSON
 from capacity.web.operations import Answer, Operation
-from capacity.web.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, STATUS, Problem, title
+from capacity.web.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, STATUS, title
 
 _REF = "#/components/schemas/{name}"
 _PATTERNS = {
@@ -41,8 +42,10 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     table = list(operations)
     types = {answer.type: None for operation in table for answer in operation.answers if answer.type is not None}
     bodies = {operation.body: None for operation in table if operation.body is not None}
-    schemas, components = msgspec.json.schema_components([*types, *bodies, Problem], ref_template=_REF)
-    schema_of = dict(zip([*types, *bodies, Problem], schemas, strict=True))
+    told = get_args(hooks.Event)
+    kinds = [*types, *bodies, *told, Problem]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
+    schema_of = dict(zip(kinds, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in table:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
@@ -50,6 +53,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Capacity", "version": __version__, "description": _DESCRIPTION},
         "paths": paths,
+        "webhooks": {str(kind.__struct_config__.tag): _webhook(kind, schema_of[kind]) for kind in told},
         "components": {
             "schemas": components,
             "securitySchemes": {
@@ -88,6 +92,29 @@ def _operation(operation: Operation, schema_of: dict[Any, dict[str, Any]]) -> di
     return described
 
 
+def _webhook(kind: type[msgspec.Struct], schema: dict[str, Any]) -> dict[str, Any]:
+    """What the service posts to each address of CAPACITY_HOOK_URLS."""
+    headers = (signatures.ID_HEADER, signatures.TIMESTAMP_HEADER, signatures.SIGNATURE_HEADER)
+    return {
+        "post": {
+            "operationId": f"hear{kind.__name__}",
+            "summary": " ".join((kind.__doc__ or "").split()),
+            "security": _SECURITY["signature"],
+            "parameters": [_header(name) for name in headers],
+            "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+            "responses": {
+                "2XX": {"description": "Taken."},
+                "410": {"description": "The address is gone: this event is not sent to it again."},
+                "default": {"description": "Sent again later, for about three days."},
+            },
+        }
+    }
+
+
+def _header(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+
+
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {
@@ -102,7 +129,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         found += [_query_parameter(field) for field in msgspec.structs.fields(operation.query)]
     signed = (signatures.ID_HEADER, signatures.TIMESTAMP_HEADER) if operation.access == "signature" else ()
     for name in (*operation.headers, *signed):
-        found.append({"name": name, "in": "header", "required": True, "schema": {"type": "string"}})
+        found.append(_header(name))
     return found
 
 

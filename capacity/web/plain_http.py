@@ -28,7 +28,7 @@ from capacity.web.refusals import (
 )
 
 if TYPE_CHECKING:
-    from capacity.web.edge import Edge
+    from capacity.web.edge import Door
 
 PIPELINED_MAX: Final = 100
 """Requests that may wait behind the one that is being answered; a client that sends more at once is not served further."""
@@ -43,7 +43,7 @@ class PlainHttp(HttpToolsProtocol):
 
     def __init__(
         self,
-        edge: Edge,
+        edge: Door,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],

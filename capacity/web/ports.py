@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from capacity.hub.gauges import Gauges
 from capacity.hub.stats import Stats
+from capacity.protocol.answers import ParticipantState, Word
 from capacity.protocol.messages import Occupancy
-from capacity.store.rooms import ParticipantState, Report
-from capacity.store.verdicts import Page, Word
+from capacity.protocol.reports import Report
+from capacity.store.verdicts import Page
 
 
 class RoomHub(Protocol):
@@ -18,12 +21,11 @@ class RoomHub(Protocol):
         """Connections of participants in this process."""
 
     @property
-    def seats_over(self) -> int:
-        """Seats beyond the limit after a loss of data, in the rooms that this process watches."""
-
-    @property
     def stats(self) -> Stats:
         """What the hub counts."""
+
+    def gauges(self) -> Gauges:
+        """What there is at the moment, in numbers."""
 
     def problems(self) -> list[str]:
         """Why the process is not ready, in words; empty when it is."""
@@ -48,6 +50,18 @@ class RoomHub(Protocol):
 
     async def accept_event(self, event: bytes) -> None:
         """Append a plan-changed event to the stream; it is there when this returns."""
+
+
+class HookCounts(Protocol):
+    """The outbound webhooks, as the metrics show them."""
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Tries to deliver by what became of them."""
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that wait in the store."""
 
 
 class EventLog(Protocol):

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from capacity.errors import ErrorCode, Refused, Unavailable
+from capacity.protocol.answers import Problem
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:capacity:"
@@ -86,16 +87,6 @@ _BODY_UNREAD = frozenset({ErrorCode.TOO_LARGE, ErrorCode.REQUEST_TIMEOUT})
 CLOSE = {"Connection": "close"}
 
 log = structlog.get_logger("capacity.http")
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """A problem detail (RFC 9457, section 3.1); `code` is our one word for it."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
 
 
 def title(code: str) -> str:

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from capacity.errors import ErrorCode
-from capacity.web.problems import MEDIA_TYPE, TYPE_PREFIX, Problem
+from capacity.protocol.answers import Problem
+from capacity.web.problems import MEDIA_TYPE, TYPE_PREFIX
 from capacity.web.watch import Watch
 
 WEBSOCKET_VERSION: Final = "13"
@@ -89,6 +90,9 @@ FOREIGN_ORIGIN = _coded(
     403, ErrorCode.FOREIGN_ORIGIN, "The page's origin is neither the server's own nor an allowed one."
 )
 NO_UPGRADE_HERE = _coded(404, ErrorCode.NOT_FOUND, "The WebSocket is at /v1/ws.")
+NO_SOCKET_HERE = _coded(
+    404, ErrorCode.NOT_FOUND, "This port has metrics and health alone; the WebSocket is on the public one."
+)
 ONLY_GET = _coded(405, ErrorCode.METHOD_NOT_ALLOWED, "The WebSocket takes GET alone.", {"allow": "GET"})
 HEAD_TOO_LATE = _coded(408, ErrorCode.REQUEST_TIMEOUT, "The request's header was not complete in time.")
 BODY_TOO_LATE = _coded(408, ErrorCode.REQUEST_TIMEOUT, "The request's body was not complete in time.")

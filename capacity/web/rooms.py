@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from capacity.domain.ids import is_account, is_participant, is_room
 from capacity.errors import ErrorCode, Refused
+from capacity.protocol.answers import ParticipantState, RoomReport
 from capacity.protocol.messages import Occupancy
-from capacity.store.rooms import ParticipantState
-from capacity.web.answers import RoomReport, answer, room_report
+from capacity.web.answers import answer, room_report
 from capacity.web.auth import KeyRing, bearer, require_room
 from capacity.web.operations import Answer, Operation
 from capacity.web.ports import RoomHub

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from starlette.middleware import Middleware
@@ -11,9 +12,10 @@ from starlette.routing import BaseRoute
 
 from capacity.billing.desk import Desk
 from capacity.domain.plans import Catalogue
+from capacity.protocol.answers import Plans
 from capacity.protocol.passes import PassKey
+from capacity.web import private_port
 from capacity.web.accounts import AccountApi
-from capacity.web.answers import Plans
 from capacity.web.auth import KeyRing
 from capacity.web.bodies import BODY_SECONDS
 from capacity.web.console import ConsoleApi
@@ -30,6 +32,13 @@ from capacity.web.traffic import SafeHeaders, Traffic
 from capacity.web.webhook import Webhook
 
 
+class Routes(NamedTuple):
+    """The routes of each port. Those of the private one are the public ones' too, but for the metrics if they are apart."""
+
+    public: list[BaseRoute]
+    private: list[BaseRoute]
+
+
 def routes(
     hub: RoomHub,
     keyring: KeyRing,
@@ -40,9 +49,10 @@ def routes(
     catalogue: Catalogue,
     pass_key: Callable[[], PassKey | None],
     metrics: Metrics,
+    metrics_apart: bool = False,
     clock: Callable[[], float] = time.time,
     body_seconds: float = BODY_SECONDS,
-) -> list[BaseRoute]:
+) -> Routes:
     """Return the routes of the contract, those of the billing desk only if there is one.
 
     The app needs `problems.exception_handlers()` and `middleware` as well.
@@ -58,8 +68,11 @@ def routes(
     ]
     if desk is not None:
         table += [*AccountApi(desk, keyring).operations(), *PaymentApi(desk).operations()]
+    private = [operation for operation in table if operation.path in private_port.PATHS]
+    if metrics_apart:
+        table = [operation for operation in table if operation.path != private_port.METRICS]
     service.describe(msgspec.json.encode(document(table)))
-    return routes_of(table)
+    return Routes(routes_of(table), routes_of(private))
 
 
 def middleware(metrics: Metrics, allowed_origins: Sequence[str]) -> list[Middleware]:

@@ -1,4 +1,4 @@
-"""HTTP of the service itself: health, readiness, metrics, its description, its public keys, and the plans on sale."""
+"""HTTP of the service itself: health, readiness, metrics, its descriptions, its public keys, and the plans on sale."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from starlette.responses import Response
 
 from capacity import __version__
 from capacity.errors import ErrorCode, Unavailable
+from capacity.protocol.answers import Health, Plans, Readiness
 from capacity.protocol.passes import PassKey, PublicKeys
-from capacity.web.answers import Health, Plans, Readiness, answer
+from capacity.web import asyncapi
+from capacity.web.answers import answer
 from capacity.web.auth import KeyRing, bearer
 from capacity.web.metrics import MEDIA_TYPE, Metrics
 from capacity.web.operations import Answer, Operation
@@ -40,6 +42,7 @@ class ServiceApi:
         self._plans = msgspec.json.encode(plans)
         self._pass_key = pass_key
         self._description = b"{}"
+        self._messages = msgspec.json.encode(asyncapi.document())
 
     def operations(self) -> list[Operation]:
         """Return the table."""
@@ -62,6 +65,7 @@ class ServiceApi:
             Operation("GET", "/readyz", "getReadiness", "Whether it is ready", "open", self._readiness, readiness),
             Operation("GET", "/metrics", "getMetrics", "Metrics", "open", self._show_metrics, metrics),
             Operation("GET", "/openapi.json", "getOpenApi", "OpenAPI", "open", self._describe, description),
+            Operation("GET", "/asyncapi.json", "getAsyncApi", "AsyncAPI", "open", self._describe_messages, description),
             Operation(
                 "GET",
                 "/v1/jwks.json",
@@ -95,6 +99,9 @@ class ServiceApi:
 
     async def _describe(self, _: Request) -> Response:
         return Response(self._description, media_type="application/json")
+
+    async def _describe_messages(self, _: Request) -> Response:
+        return Response(self._messages, media_type="application/json")
 
     async def _jwks(self, _: Request) -> Response:
         key = self._pass_key()

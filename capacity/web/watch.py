@@ -44,7 +44,8 @@ class Stats:
         """Connections dropped because two pings stayed unanswered."""
 
     def refuse(self, reason: str) -> None:
-        """Count a refusal."""
+        """Count a refusal, and say so to those who log everything."""
+        log.debug("edge_refused", reason=reason)
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
 

@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from capacity.errors import ErrorCode, Refused
 from capacity.protocol import events, signatures
-from capacity.web.answers import Accepted, answer
+from capacity.protocol.answers import Accepted
+from capacity.web.answers import answer
 from capacity.web.bodies import BODY_SECONDS, read_body
 from capacity.web.operations import Answer, Operation
 from capacity.web.ports import RoomHub

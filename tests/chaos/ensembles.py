@@ -15,7 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.chaos.outcome import Scenario
-from tests.chaos.stores import Store
+from tests.chaos.stores import Store, tls_arguments
+from tests.support.certificates import Certificates
 from tests.support.servers import binaries, free_port
 
 NAME = "rooms"
@@ -48,14 +49,28 @@ def store_of(scenario: Scenario, directory: Path) -> Any:
 
 
 class SentinelStore:
-    """A primary with replicas, watched by three sentinels; whoever is the primary, they say."""
+    """A primary with replicas, watched by three sentinels; whoever is the primary, they say.
 
-    def __init__(self, directory: Path, *arguments: str, replicas: int) -> None:
+    With `tls` everybody listens for TLS too, and the address leads there; a binary that can do TLS must be given then.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        replicas: int,
+        binary: str | None = None,
+        tls: Certificates | None = None,
+    ) -> None:
         self._directory = directory
-        self.nodes = [Store(directory, *AT_ONCE, *arguments) for _ in range(replicas + 1)]
-        self._ports = [free_port() for _ in range(SENTINELS)]
+        self._binary, self._tls = binary or binaries()["valkey"], tls
+        self.nodes = [Store(directory, *AT_ONCE, *arguments, binary=binary, tls=tls) for _ in range(replicas + 1)]
+        self.sentinel_ports = [free_port() for _ in range(SENTINELS)]
+        tls_ports = [free_port() for _ in range(SENTINELS)] if tls else []
+        self._tls_ports = dict(zip(self.sentinel_ports, tls_ports, strict=False))
         self._sentinels: list[subprocess.Popen[bytes]] = []
-        self.url = "redis+sentinel://" + ",".join(f"127.0.0.1:{port}" for port in self._ports) + f"/{NAME}"
+        hosts = ",".join(f"127.0.0.1:{port}" for port in tls_ports or self.sentinel_ports)
+        self.url = f"redis+sentinel://{hosts}/{NAME}"
 
     def start(self) -> None:
         """Start everything, and wait until the sentinels know of each other and of the replicas."""
@@ -63,19 +78,21 @@ class SentinelStore:
         primary.start()
         for replica in replicas:
             replica.start()
-            _command(replica.port, "REPLICAOF", "127.0.0.1", primary.port)
-        for port in self._ports:
+            _command(replica.port, "REPLICAOF", "127.0.0.1", primary.known_port)
+        for port in self.sentinel_ports:
             home = self._directory / f"sentinel-{port}"
             home.mkdir()
             (home / "sentinel.conf").write_text(
                 f"port {port}\nbind 127.0.0.1\ndir {home}\nlogfile {home / 'log'}\n"
-                f"sentinel monitor {NAME} 127.0.0.1 {primary.port} 2\n"
+                f"sentinel monitor {NAME} 127.0.0.1 {primary.known_port} 2\n"
                 f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n"
                 f"sentinel failover-timeout {NAME} {FAILOVER_TIMEOUT_MS}\n"
             )
-            command = [binaries()["valkey"], str(home / "sentinel.conf"), "--sentinel"]
+            command = [self._binary, str(home / "sentinel.conf"), "--sentinel"]
+            if self._tls is not None:
+                command += ["--tls-port", str(self._tls_ports[port]), *tls_arguments(self._tls)]
             self._sentinels.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        _until(lambda: all(self._knows_all(port) for port in self._ports), "the sentinels to know each other")
+        _until(lambda: all(self._knows_all(port) for port in self.sentinel_ports), "the sentinels to know each other")
         _until(lambda: all(_follows(replica) for replica in replicas), "the replicas to have everything")
 
     def _knows_all(self, port: int) -> bool:
@@ -85,12 +102,12 @@ class SentinelStore:
 
     def primary(self) -> Store:
         """Return the node that the sentinels call the primary."""
-        for port in self._ports:
+        for port in self.sentinel_ports:
             try:
                 _, chosen = _command(port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
             except redis.RedisError:
                 continue
-            return next(node for node in self.nodes if node.port == int(chosen))
+            return next(node for node in self.nodes if node.known_port == int(chosen))
         raise RuntimeError("no sentinel answers")
 
     async def failed_over(self, former: Store, within_seconds: float = READY_WITHIN_SECONDS) -> float:
@@ -109,12 +126,12 @@ class SentinelStore:
 
     def force_failover(self) -> None:
         """Have the sentinels promote a replica though the primary lives: what it takes until it hears of it is lost."""
-        _command(self._ports[0], "SENTINEL", "FAILOVER", NAME)
+        _command(self.sentinel_ports[0], "SENTINEL", "FAILOVER", NAME)
 
     def client(self) -> Any:
         """Return a client of the harness that follows the primary."""
         options: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
-        sentinel = aioredis.Sentinel([("127.0.0.1", port) for port in self._ports], **options)  # type: ignore[no-untyped-call]
+        sentinel = aioredis.Sentinel([("127.0.0.1", port) for port in self.sentinel_ports], **options)  # type: ignore[no-untyped-call]
         return sentinel.master_for(NAME, **options)
 
     def stop(self) -> None:
@@ -127,13 +144,14 @@ class SentinelStore:
 
 
 class ClusterStore:
-    """Three primaries with a replica each."""
+    """Three primaries with a replica each. With `tls`, as `SentinelStore`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, binary: str | None = None, tls: Certificates | None = None) -> None:
         arguments = [*AT_ONCE, "--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)]
         arguments += ["--cluster-replica-validity-factor", "0", "--cluster-require-full-coverage", "no"]
-        self.nodes = [Store(directory, *arguments) for _ in range(2 * len(SLOTS))]
-        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        arguments += ["--tls-cluster", "yes"] if tls is not None else []
+        self.nodes = [Store(directory, *arguments, binary=binary, tls=tls) for _ in range(2 * len(SLOTS))]
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.known_port}" for node in self.nodes)
 
     def start(self) -> None:
         """Start the nodes and make them one cluster."""
@@ -145,7 +163,7 @@ class ClusterStore:
         for number, node in enumerate(self.nodes):
             _command(node.port, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in others:
-            _command(first.port, "CLUSTER", "MEET", "127.0.0.1", node.port)
+            _command(first.port, "CLUSTER", "MEET", "127.0.0.1", node.known_port)
         _until(lambda: all(len(self.view(node)) == len(self.nodes) for node in self.nodes), "the nodes to meet")
         for replica, primary in zip(self.nodes[len(SLOTS) :], self.nodes, strict=False):
             _command(replica.port, "CLUSTER", "REPLICATE", str(_command(primary.port, "CLUSTER", "MYID")))

@@ -14,10 +14,17 @@ import redis
 import redis.asyncio as aioredis
 
 from tests.chaos import mounts
+from tests.support.certificates import Certificates
 from tests.support.servers import binaries, free_port
 
 READY_WITHIN_SECONDS = 20.0
 LIBRARY = "*/faketime/libfaketime.so.1"
+
+
+def tls_arguments(tls: Certificates) -> tuple[str, ...]:
+    """Return the arguments of a server, or a sentinel, that speaks TLS with clients and with its like."""
+    files = ("--tls-cert-file", str(tls.certificate), "--tls-key-file", str(tls.key))
+    return (*files, "--tls-ca-cert-file", str(tls.authority), "--tls-auth-clients", "no", "--tls-replication", "yes")
 
 
 def faketime() -> Path | None:
@@ -32,7 +39,8 @@ def faketime_missing() -> str:
 
 class Store:
     """A server alone, with an append-only file. `arguments`: further ones of its command line; `clock`: a file that says how far
-    its clock is off (libfaketime), changed while it runs; `small_disk`: its file lies on a small file system of its own.
+    its clock is off (libfaketime), changed while it runs; `small_disk`: its file lies on a small file system of its own;
+    `tls`: it listens on `tls_port` as well, and speaks TLS with its like.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class Store:
         binary: str | None = None,
         clock: Path | None = None,
         small_disk: bool = False,
+        tls: Certificates | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
@@ -53,6 +62,10 @@ class Store:
             mounts.mount(self.data)
         self._binary = binary or binaries()["valkey"]
         self._arguments = arguments
+        self.tls_port: int | None = None
+        if tls is not None:
+            self.tls_port = free_port()
+            self._arguments = (*arguments, "--tls-port", str(self.tls_port), *tls_arguments(tls))
         self._clock = clock
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -86,6 +99,11 @@ class Store:
                     raise RuntimeError(f"the store did not start; its log ends: {self.log_end()}") from None
                 time.sleep(0.02)
         client.close()
+
+    @property
+    def known_port(self) -> int:
+        """The port by which its like know it."""
+        return self.tls_port or self.port
 
     def set_clock(self, seconds: int) -> None:
         """Say how far the clock is off; it steps at once."""

@@ -49,6 +49,12 @@ def examples(text: str) -> list[str]:
     return re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def blocks(path: Path, language: str, title: str | None = None) -> list[str]:
+    """Return the fenced blocks of a language, of the whole document or of the section under a heading, in order."""
+    text = path.read_text("utf-8") if title is None else section(path, title)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def addresses(path: Path) -> list[str]:
     """Return where the links of a document lead."""
     return re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8"))

@@ -12,30 +12,39 @@ import pytest
 import typer
 
 from capacity import cli, errors, flags, settings
-from capacity.billing.account import PurchaseStatus
 from capacity.billing.card import CARDS
 from capacity.billing.ledger import EntryKind
 from capacity.domain.proposals import WarningCode
 from capacity.domain.subscription import LineKind, Status
 from capacity.errors import Close, ErrorCode
-from capacity.protocol import events, messages, notices
-from capacity.protocol.messages import Message
-from capacity.protocol.passes import PassKey
-from capacity.store.rooms import ParticipantState
-from capacity.store.verdicts import PIECE, PIECES_MAX, Word
-from capacity.web import problems, refusals
-from capacity.web.account_answers import (
+from capacity.hooks import courier
+from capacity.hub.gauges import Gauges
+from capacity.protocol import events, hooks, messages, notices
+from capacity.protocol.answers import (
+    Accepted,
+    HandledEvents,
+    ParticipantState,
+    Plans,
+    Problem,
+    Replayed,
+    RoomReport,
+    Word,
+)
+from capacity.protocol.desk_bodies import (
     Account,
     AccountWish,
-    Ledger,
     PurchaseAnswer,
+    PurchaseStatus,
     PurchaseWish,
     QuoteAnswer,
     QuoteWish,
-    Taken,
 )
+from capacity.protocol.messages import Message
+from capacity.protocol.passes import PassKey
+from capacity.store.verdicts import PIECE, PIECES_MAX
+from capacity.web import problems, refusals
+from capacity.web.account_answers import Ledger, Taken
 from capacity.web.accounts import AccountApi
-from capacity.web.answers import Accepted, HandledEvents, Plans, Replayed, RoomReport
 from capacity.web.console import ConsoleApi
 from capacity.web.metrics import Metrics
 from capacity.web.operations import Operation
@@ -254,6 +263,25 @@ def test_the_example_of_a_notice_is_one() -> None:
     assert words(text) >= {notices.PAYMENT_DECLINED, notices.ACCOUNT_SUSPENDED, notice.type}
 
 
+@pytest.mark.parametrize("kind", typing.get_args(hooks.Event), ids=lambda kind: str(kind.__struct_config__.tag))
+def test_the_example_of_an_outbound_webhook_is_one(kind: type[hooks.Event]) -> None:
+    text = section(PROTOCOL, f"`{kind.__struct_config__.tag}`")
+    (example,) = examples(text)
+    event = hooks.decode(example)
+    assert isinstance(event, kind) and json.loads(hooks.encode(event)) == json.loads(example)
+    for field in msgspec.structs.fields(type(event.data)):
+        if typing.get_origin(field.type) is typing.Literal:
+            assert words(text) >= set(typing.get_args(field.type)), field.name
+
+
+def test_the_tries_of_an_outbound_webhook_are_documented() -> None:
+    text = section(ROOT / "docs" / "operations.md", "What is not taken is sent again")
+    names, after = rows(text)
+    units = {"s": 1, "min": 60, "h": 3600}
+    seconds = [float(number) * units[unit] for number, unit in (cell.split() for cell in after[2:])]
+    assert tuple(seconds) == courier.AGAIN_SECONDS and len(names) - 1 == len(courier.AGAIN_SECONDS) + 1
+
+
 @pytest.mark.parametrize(
     ("heading", "kind"),
     [
@@ -276,7 +304,7 @@ def test_the_examples_of_answers_are_answers(heading: str, kind: type[msgspec.St
 
 def test_the_example_of_a_problem_is_one() -> None:
     example = examples(section(PROTOCOL, "HTTP"))[0]
-    problem = msgspec.json.decode(example, type=problems.Problem)
+    problem = msgspec.json.decode(example, type=Problem)
     assert problem.type == problems.TYPE_PREFIX + problem.code
     assert (problem.status, problem.title) == (problems.STATUS[problem.code], problems.title(problem.code))
 
@@ -291,8 +319,10 @@ class QuietHub:
         from capacity.hub.stats import Stats
 
         self.connections = 0
-        self.seats_over = 0
         self.stats = Stats()
+
+    def gauges(self) -> Gauges:
+        return Gauges({}, {}, 0, 0, True, 0.0, 1, 0, 0)
 
     def problems(self) -> list[str]:
         return []

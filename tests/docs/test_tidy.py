@@ -29,10 +29,13 @@ ARROWS = {
     "protocol": {"domain"},
     "store": {"protocol", "domain"},
     "hub": {"store", "protocol", "domain"},
+    "hooks": {"store", "protocol", "domain"},
     "billing": {"store", "protocol", "domain"},
     "web": {"hub", "billing", "store", "protocol", "domain"},
+    "client": {"store", "protocol", "domain"},
+    "rehearsal": {"top", "client", "demo", "protocol", "domain"},
     "demo": {"top", "web", "hub", "store", "protocol", "domain"},
-    "top": {"top", "demo", "web", "hub", "billing", "store", "protocol", "domain"},
+    "top": {"top", "demo", "rehearsal", "client", "web", "hub", "hooks", "billing", "store", "protocol", "domain"},
 }
 """Layer → the layers that it may import, besides itself and the base."""
 IMPURE = {"asyncio", "anyio", "redis", "starlette", "uvicorn", "socket", "time", "threading", "subprocess", "logging"}

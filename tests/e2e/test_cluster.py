@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from redis.asyncio.cluster import RedisCluster
 
 from capacity.store import keys
+from capacity.top.reading import Reader
 from tests.support.process import HubProcess
 from tests.support.servers import binaries, cluster
 from tests.support.service import Billing, Hub
@@ -40,6 +42,12 @@ async def test_rooms_on_every_node_hear_of_their_raises(tmp_path: Path) -> None:
             billing = Billing(client)
             for number, account in enumerate(ACCOUNTS):
                 await raise_reaches((first, second)[number % 2], billing, account)
+            async with aclosing(Reader(url, lambda name: name.account in ACCOUNTS)) as reader:
+                top = await reader.look()
+            assert {(room.account, room.seat_limit, room.seated, room.held) for room in top.rooms} == {
+                (account, 2, 1, 1) for account in ACCOUNTS
+            }
+            assert [hub.status is not None for hub in top.hubs] == [True, True]
         await client.aclose()
 
 

@@ -97,7 +97,7 @@ async def test_a_frozen_hub_is_fenced_and_its_people_are_told_the_truth(
 
 async def test_after_a_crash_of_everything_rooms_lines_and_limits_are_as_they_were(tmp_path: Path) -> None:
     """The embedded Valkey dies with its hub; its append-only file brings everything back."""
-    long = {"lease_seconds": 5, "grace_seconds": 20, "place_seconds": 30}
+    long: dict[str, Any] = {"lease_seconds": 5, "grace_seconds": 20, "place_seconds": 30}
     async with HubProcess(None, tmp_path, **long) as hub:
         assert (await post_event(hub, seats=1)).status_code == 202
         await wait_until(lambda: _known(hub))

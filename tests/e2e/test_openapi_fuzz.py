@@ -38,7 +38,7 @@ CHECKED = (
 )
 """Left out are those that know better than our contract: a wrong plan is a 400, a room that was ended is still there."""
 ON_ITS_OWN = re.compile(
-    rb"capacity:1:(\{hubs\}:(beats|rooms:.*)|\{billing\}:(plan-changes.*|ledger:.*|due|asked:.*)|\{.*\}:room:(hubs|operations):.*)"
+    rb"capacity:1:(\{hubs\}:(beats|status:.*|rooms:.*)|\{billing\}:(plan-changes.*|ledger:.*|due|asked:.*)|\{.*\}:room:(hubs|operations):.*)"
 )
 """Keys that the service moves on its own, or where it writes down that somebody was refused."""
 STATE = re.compile(rb"capacity:1:\{.*\}:room:state:.*")

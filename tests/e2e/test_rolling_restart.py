@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.anyio
 SEATS, WAITING = 500, 100
 ENDS_WITHIN_SECONDS = 10.0
-TIMES = {"grace_seconds": 15, "place_seconds": 20, "hold_seconds": 10, "lease_seconds": 5}
+TIMES: dict[str, Any] = {"grace_seconds": 15, "place_seconds": 20, "hold_seconds": 10, "lease_seconds": 5}
 
 
 class Follower:

@@ -54,7 +54,7 @@ class Service:
                 pass_key=lambda: self.key,
                 metrics=self.metrics,
                 body_seconds=BODY_SECONDS,
-            ),
+            ).public,
             middleware=middleware(self.metrics, origins),
             exception_handlers=exception_handlers(),
         )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from capacity.errors import ErrorCode, Refused, Unavailable
-from capacity.store.verdicts import Page, Verdict, Word
+from capacity.protocol.answers import Word
+from capacity.store.verdicts import Page, Verdict
 
 ENTRY, REPLAYED, NEXT = "1795428760000-0", "1795428790000-0", "1795428760123-0"
 UNREADABLE = Verdict(entry=ENTRY, verdict="rejected", handled_at=1_795_428_760_123, reason="malformed")

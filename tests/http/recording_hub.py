@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from capacity.errors import ErrorCode, Refused, Unavailable
+from capacity.hub.gauges import LEVELS, STATES, Gauges
 from capacity.hub.stats import Stats
+from capacity.protocol.answers import ParticipantState
 from capacity.protocol.messages import Occupancy
+from capacity.protocol.reports import Report, Waited
 from capacity.protocol.tokens import Claims
-from capacity.store.rooms import ParticipantState, Report, Waited
 from capacity.web.websocket import Connection, WebSocket
 
 NOT_STARTED = Occupancy(
@@ -40,7 +42,6 @@ class RecordingHub:
     events: list[bytes] = field(default_factory=list)
     connections: int = 0
     overloaded: bool = False
-    seats_over: int = 0
     stats: Stats = field(default_factory=Stats)
     reasons: list[str] = field(default_factory=list)
     failure: Exception | None = None
@@ -58,6 +59,12 @@ class RecordingHub:
     def connect(self, socket: WebSocket, claims: Claims) -> Connection:
         """No test here opens a WebSocket."""
         raise AssertionError(f"{claims.participant} connected")
+
+    def gauges(self) -> Gauges:
+        """Return other numbers for each, so that none is taken for another."""
+        participants = {state: number for number, state in enumerate(STATES, 1)}
+        rooms = {level: 10 + number for number, level in enumerate(LEVELS)}
+        return Gauges(participants, rooms, 15, 20, not self.reasons, 0.5, 3, 30, 40)
 
     def problems(self) -> list[str]:
         return self.reasons

@@ -118,6 +118,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("get", "/readyz"): [*OPEN, Case(503, None, ask(None, not_ready))],
     ("get", "/metrics"): OPEN,
     ("get", "/openapi.json"): OPEN,
+    ("get", "/asyncapi.json"): OPEN,
     ("get", "/v1/jwks.json"): [*OPEN, Case(503, "unavailable", ask(None, lose_the_key))],
     ("get", "/v1/plans"): TOKEN,
     ("get", ROOM): ROOMS,

@@ -19,9 +19,9 @@ from capacity import __version__
 from capacity.app import gateway_of
 from capacity.domain import plans
 from capacity.errors import ErrorCode
+from capacity.protocol.answers import Plans
 from capacity.protocol.tokens import Claims
 from capacity.settings import Payments, Settings
-from capacity.web.answers import Plans
 from capacity.web.problems import STATUS, problem, title
 from tests.http.conftest import Service, running, token
 from tests.http.test_rooms import ROOM, refusal
@@ -94,7 +94,7 @@ def test_plans_need_a_token(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/jwks.json", "/v1/plans", ROOM]
+    "path", ["/healthz", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/v1/jwks.json", "/v1/plans", ROOM]
 )
 def test_head_is_get_without_a_body(api: httpx.Client, path: str) -> None:
     head = api.head(path)
@@ -227,6 +227,21 @@ def test_gauges_are_of_the_moment(client: httpx.Client, service: Service) -> Non
     service.hub.reasons = ["draining"]
     assert samples(client)["capacity_ready", frozenset()] == 0
     assert found["capacity_build_info", frozenset({("version", __version__)})] == 1
+
+
+def test_gauges_of_the_hub_are_each_their_own(client: httpx.Client, service: Service) -> None:
+    shown = {
+        "hubs": 3, "seats_over": 15, "unanswered": 20, "store_usable": 1, "feed_silent_seconds": 0.5,
+        "plan_changes_lag": 30, "plan_changes_pending": 40,
+    }  # fmt: skip
+    found = samples(client)
+    assert {name: found[f"capacity_{name}", frozenset()] for name in shown} == shown
+    for state, count in service.hub.gauges().participants.items():
+        assert found["capacity_participants", frozenset({("state", state)})] == count
+    for level, count in service.hub.gauges().rooms.items():
+        assert found["capacity_rooms", frozenset({("level", level)})] == count
+    service.hub.reasons = ["store_unavailable"]
+    assert samples(client)["capacity_store_usable", frozenset()] == 0
 
 
 def test_counts_of_the_hub_and_the_edge(client: httpx.Client, service: Service) -> None:

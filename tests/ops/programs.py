@@ -101,3 +101,9 @@ def gone(pid: int, seconds: float = 10) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started and that still run."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return {int(word) for word in found.stdout.split()}

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -66,6 +67,13 @@ def test_the_wheel_has_pages_scripts_and_plans(wheel: Path) -> None:
     assert any(name.endswith(".lua") for name in others) and "capacity/plans.toml" in others
     assert names >= pages | others
     assert not [name for name in names if not name.startswith(("capacity/", f"capacity-{__version__}.dist-info/"))]
+
+
+def test_the_source_distribution_has_what_the_image_is_made_from(wheel: Path) -> None:
+    (source,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= {"Dockerfile", ".dockerignore", "compose.yaml", "Procfile", "requirements.lock", "static/join.html"}
 
 
 def test_the_wheel_has_the_texts_of_all_languages(wheel: Path) -> None:

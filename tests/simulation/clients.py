@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from capacity.store.redis import READ_TIMEOUT_SECONDS, SCRIPT_TIMEOUT_SECONDS, Clients
+from capacity.store.schema import Schema
 from tests.simulation.network import Link, Network, OtherServer
 from tests.simulation.subscription import SimulatedSubscription
 
@@ -66,6 +67,7 @@ class SimulatedClients(Clients):
         super().__init__("redis://simulated")
         self.scripts = SimulatedRedis(network, link, SCRIPT_TIMEOUT_SECONDS, self._greet)
         self.reads = SimulatedRedis(network, link, READ_TIMEOUT_SECONDS)
+        self.schema = Schema(self.scripts)
         self._network = network
         self._link = link
 

@@ -28,7 +28,7 @@ def seeds(of: int) -> list[str]:
     """Return the seeds of one half (0 or 1) of all: CAPACITY_TEST_SEEDS of them, or the one in CAPACITY_TEST_SEED."""
     if (only := os.environ.get("CAPACITY_TEST_SEED")) is not None:
         return [only] if of == 0 else []
-    return [str(seed) for seed in range(of, int(os.environ.get("CAPACITY_TEST_SEEDS", "300")), 2)]
+    return [str(seed) for seed in range(of, int(os.environ.get("CAPACITY_TEST_SEEDS", "200")), 2)]
 
 
 def check(seeds: list[str], url: str) -> None:

@@ -28,10 +28,13 @@ from hypothesis.stateful import (
 )
 
 from capacity.domain.near_full import Shares
+from capacity.protocol import hooks
+from capacity.protocol.hooks import Event
 from capacity.store import keys, scripts
 from capacity.store.keys import RoomName
-from capacity.store.rooms import Reply, Rooms, Rules
-from tests.support import model
+from capacity.store.outbox import Outbox
+from capacity.store.rooms import Reply, Rooms, Rules, Snapshot
+from tests.support import hook_facts, model
 
 NAME = RoomName("acme", "launch")
 OTHER = RoomName("acme", "other")
@@ -83,12 +86,16 @@ class Machine(RuleBasedStateMachine):
     """One room, two hubs, six people, and a clock that the test moves."""
 
     url: str
+    apply_script = scripts.APPLY
+    hooks = False
+    """Whether what is told to webhooks is held to the model as well."""
 
     def __init__(self) -> None:
         super().__init__()
         self.raw = cast(Any, redis.Redis.from_url(self.url))
         self.client = Direct(self.raw)
         self.raw.flushall()
+        self.outbox = Outbox(self.client, clock=lambda: 0.0)
         self.feed: Any = self.raw.pubsub(ignore_subscribe_messages=True)
         self.feed.ssubscribe(keys.room_key(NAME, "feed"))
         while self.feed.get_sharded_message(timeout=1) is not None:
@@ -108,13 +115,14 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.feed.close()
+        assert self.raw.xlen(keys.hooks("acme")) == 0, "something was written for webhooks, and no call said so"
         self.raw.close()
 
     @initialize(limit=limits, sessions=st.integers(1, 2), times=st.sampled_from(TIMES), begun=st.integers(0, 3))
     def account(self, limit: int, sessions: int, times: model.Times, begun: int) -> None:
         rules = Rules(times.grace, times.place, times.hold, model.IDLE, model.ENDED, SHARES, times.step)
         self.server = 1
-        self.rooms = {hub: Rooms(self.client, rules, hub, server=lambda: f"server-{self.server}") for hub in HUBS}
+        self.rooms = {hub: self.rooms_of(hub, rules) for hub in HUBS}
         self.model = model.Room(limit, sessions, times)
         self.model.asked = "server-1"
         self.sessions = sessions
@@ -123,6 +131,12 @@ class Machine(RuleBasedStateMachine):
             self.attach("h1", 0)
             self.attach("h2", 0)
             self.open("h1", False)
+
+    def rooms_of(self, hub: str, rules: Rules) -> Rooms:
+        """Return the rooms as a hub calls them."""
+        rooms = Rooms(self.client, rules, hub, server=lambda: f"server-{self.server}")
+        rooms.outbox = self.outbox if self.hooks else None
+        return rooms
 
     def apply(self, seats: int) -> None:
         self.version += 1
@@ -137,7 +151,7 @@ class Machine(RuleBasedStateMachine):
         ]
         event = keys.event_key("acme", "/t", str(self.version))
         account = (keys.account_key("acme"), event, keys.account_feed("acme"))
-        self.wait(scripts.APPLY.run(self.client, account, arguments))
+        self.wait(self.apply_script.run(self.client, account, arguments))
 
     def wait(self, pending: Coroutine[Any, Any, Any]) -> Any:
         """Run what never waits to its end."""
@@ -229,6 +243,20 @@ class Machine(RuleBasedStateMachine):
         assert message.get("ended") == told.ended
         assert message.get("near", {}).get("level") == told.near
         assert message.get("cleared", False) == told.cleared
+        if self.hooks:
+            found = [hook_facts.in_short(event) for event in self.hooked(room)] if reply.hooked else []
+            assert found == hook_facts.told_by(self.model)
+
+    def hooked(self, room: Snapshot) -> list[Event]:
+        """Return what the last call wrote down for webhooks, and forget it."""
+        piece = self.wait(self.outbox.read("acme"))
+        self.wait(self.outbox.drop("acme", piece))
+        assert len(piece.entries) == 1
+        assert {(e.data.room, e.data.epoch, e.data.revision) for e in piece.events} == {
+            (NAME.room, room.epoch, room.revision)
+        }
+        assert len({hooks.id_of(event) for event in piece.events}) == len(piece.events)
+        return cast(list[Event], piece.events)
 
     def lease(self, name: str, hub: str) -> str:
         self.numbers += 1
@@ -520,6 +548,7 @@ class Machine(RuleBasedStateMachine):
         elif not open_it and self.model.other_open_until > self.model.wall:
             self.wait(rooms.call("end", OTHER, ["api"], wall_ms=self.model.wall))
             self.model.other_open_until = 0
+        self.raw.delete(keys.hooks("acme"))
 
     @precondition(lambda self: self.last is not None)
     @rule()
@@ -572,7 +601,7 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(7200)
 def test_scripts_agree_with_the_model(each_redis_url: str) -> None:
-    machine = type("OnServer", (Machine,), {"url": each_redis_url, "TestCase": None})
+    machine = type("OnServer", (Machine,), {"url": each_redis_url, "hooks": True, "TestCase": None})
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -587,4 +616,4 @@ def test_scripts_agree_with_the_model(each_redis_url: str) -> None:
 
 def steps() -> int:
     """Return how many calls to draw for each server: half of CAPACITY_TEST_STEPS, since there are two where Redis is installed."""
-    return int(os.environ.get("CAPACITY_TEST_STEPS", "80000")) // 2
+    return int(os.environ.get("CAPACITY_TEST_STEPS", "40000")) // 2

@@ -54,6 +54,14 @@ class Told:
     ended: str | None = None
     near: str | None = None
     cleared: bool = False
+    raised: dict[str, int] | None = None
+    """An open room's raised limit, in the numbers of the moment at which everybody who is to get a seat has one held."""
+    gave_up: list[str] = field(default_factory=list)
+    """Who left the line without ever having had a seat."""
+    hoping: list[str] = field(default_factory=list)
+    """Who still waited for the first time at the end, those with a held seat first."""
+    report: dict[str, int] | None = None
+    """At the end of a room that was open."""
 
 
 class Room:
@@ -105,6 +113,9 @@ class Room:
         """Return the people who stand there, the line in order."""
         return sorted((p for p in self.people.values() if p.where == where), key=lambda p: (p.order, p.name))
 
+    def _held(self) -> list[Person]:
+        return sorted(self.at("hold"), key=lambda p: (p.held_until, p.name))
+
     def counts(self) -> dict[str, int]:
         """Return the room in numbers."""
         seats = self.at("seat")
@@ -144,7 +155,7 @@ class Room:
         for person in list(self.people.values()):
             if person.where != "hold" and person.lease is None and person.away_until <= self.now:
                 self._go(person)
-        for person in sorted(self.at("hold"), key=lambda p: (p.held_until, p.name)):
+        for person in self._held():
             if person.held_until <= self.now:
                 if person.lease is None and person.away_until <= self.now:
                     self._go(person)
@@ -161,10 +172,22 @@ class Room:
         if self.limit != self.account_limit:
             self.told.previous, self.limit = self.limit, self.account_limit
             if self.limit > self.told.previous and self.state == "open":
+                self._raised(self.told.previous)
                 if self.now < self.settling_until:
                     self.cause = "seat_limit_raised"
                 self._allot("seat_limit_raised")
         self._allot()
+
+    def _raised(self, previous: int) -> None:
+        line = self.at("line")
+        told = min(self.free, len([p for p in line if p.lease is not None]))
+        self.told.raised = {
+            "previous": previous,
+            "seat_limit": self.limit,
+            "told": told,
+            "occupied": self.occupied + told,
+            "waiting": len(line) - told,
+        }
 
     def _meet_server(self) -> None:
         if self.state == "open" and self.now >= self.settling_until:
@@ -250,6 +273,7 @@ class Room:
             self.hoping.discard(person.name)
             if self.state == "open":
                 self.turned_away.add(person.name)
+                self.told.gave_up.append(person.name)
 
     def _seat(self, person: Person, lease: str) -> str:
         person.where, person.lease, person.away_until, person.held_until = "seat", lease, NEVER, NEVER
@@ -261,7 +285,9 @@ class Room:
 
     def _finish(self, reason: str) -> None:
         if self.state == "open":
+            self.told.hoping = [p.name for p in (*self._held(), *self.at("line")) if p.name in self.hoping]
             self.turned_away |= self.hoping
+            self.told.report = self.report()
         self.state, self.reason, self.ended_on_wall = "ended", reason, self.wall
         self.over, self.past, self.survived = 0, None, 0
         self.people, self.hubs, self.idle_since, self.level = {}, {}, None, 0

@@ -18,12 +18,22 @@ from tests.support.waiting import wait_until
 
 
 class HubProcess(Hub):
-    """`capacity serve` on a port of its own; its log is kept in a file. `files_max`: file descriptors that it may have."""
+    """`capacity serve` on a port of its own; its log is kept in a file. `files_max`: file descriptors that it may have.
+
+    `package`: the directory of another release's package, to be run instead. `port`: that of one that has ended.
+    """
 
     def __init__(
-        self, redis_url: str | None, directory: Path, *, files_max: int | None = None, **settings: object
+        self,
+        redis_url: str | None,
+        directory: Path,
+        *,
+        files_max: int | None = None,
+        package: Path | None = None,
+        port: int | None = None,
+        **settings: object,
     ) -> None:
-        port = free_port()
+        port = port or free_port()
         super().__init__(f"http://127.0.0.1:{port}")
         values = {"grace_seconds": 2, "place_seconds": 3, "hold_seconds": 5, "lease_seconds": 1} | settings
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CAPACITY_")}
@@ -41,6 +51,7 @@ class HubProcess(Hub):
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
+                cwd=package,  # where `python -m` looks first
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

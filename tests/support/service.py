@@ -153,10 +153,11 @@ class Hub:
         await wait_until(lambda: client.messages or client.closed, what="a host's first message")
         return client
 
-    async def connect(self, text: str) -> Client:
-        """Connect with a token as browsers do."""
+    async def connect(self, text: str, **options: Any) -> Client:
+        """Connect with a token as browsers do; `options` are those of the client library."""
         url = self.address.replace("http", "ws", 1) + "/v1/ws"
-        socket = await connect(url, subprotocols=["capacity.v1", f"bearer.{text}"], proxy=None, compression=None)  # type: ignore[list-item]
+        offered: Any = ["capacity.v1", f"bearer.{text}"]
+        socket = await connect(url, subprotocols=offered, proxy=None, compression=None, **options)
         client = Client(socket)
         self.clients.append(client)
         return client

@@ -1,17 +1,19 @@
 -- What every room script shares. A script is this file with the verb's file behind it.
 --
--- KEYS    as `keys.room_keys` gives them, the same for every verb: then two channels, and the audit's stream if there is one
+-- KEYS    as `keys.room_keys` gives them, the same for every verb: then two channels, the audit's stream if there is one, and the stream
+--         of hooks if there is one
 -- ARGV[1] the context, JSON: room, hub (who calls, '' for none), operation (number of this call, rising in each hub), wall (ms; absent:
 --         the server's clock), server (its run id, absent: unknown), grace_ms place_ms hold_ms idle_ms ended_ms step_ms, near and clear (shares of the seat limit in
---         millionths), verb (with an audit)
+--         millionths), verb (with an audit alone), hooks (1 with hooks alone)
 -- ARGV[2…] the verb's own
--- Reply   JSON: status (ok, unknown_account, fenced, overtaken, ended), room (a snapshot), and the verb's own
+-- Reply   JSON: status (ok, unknown_account, fenced, overtaken, ended), room (a snapshot), hooked (true if something was written to the
+--         stream of hooks), and the verb's own
 --
 -- Each call does first what is due (lapse, sync, allot), then the verb, then settle: allot again, notices, publication. So the
 -- invariants hold at the end of every call, whoever made it: occupied ≤ seat limit except after the limit was lowered, and nobody
 -- connected waits while a seat is free (except for the pieces of a large allotment, which every following call goes on with).
 
-local ACCOUNT, OPEN, STATE, PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET, REPORT, FEED, ACCOUNT_FEED, AUDIT =
+local ACCOUNT, OPEN, STATE, PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET, REPORT, FEED, ACCOUNT_FEED =
     unpack(KEYS)
 local PIECE = 500 -- the most participants that one call holds a seat for, and
 local LAPSED_MAX = 100 -- of each set, the most whose time runs out in one call: both keep a script under 5 ms (benchmarks: `script_ms`)
@@ -20,11 +22,15 @@ local PROVISIONAL = {STATE, PEOPLE, LINE, READY, LINE_AWAY, HUBS, OPERATIONS, ME
 local LEVELS = {'near_full', 'full'}
 local GENERATION = 1000000000 -- where its revisions and sequences begin: after a loss of data nothing has a number that was lost
 local AUDIT_MAX = 1000000
+local HOOKS_MAX = 10000 -- of an account, when nobody takes them away
+local NAMED_MAX = 100 -- of those who were turned away, the most who are named
 local SETTLE_MS = 3000 -- longer than a living hub needs to say who is connected to it
 
 local call = redis.call
 local context = cjson.decode(ARGV[1])
 local hub = context.hub
+local AUDIT = context.verb and KEYS[16]
+local HOOKS = context.hooks and KEYS[#KEYS]
 
 local wall = context.wall
 if not wall then
@@ -43,6 +49,8 @@ local change = {offers = {}, expired = {}, replaced = {}, doubted = {}, put_out 
 local raised = false
 local piece = PIECE -- how many this call may still be given a seat
 local before    -- with an audit: the room as it was
+local hook = {}    -- with hooks: what happened that somebody outside wants to know
+local gave_up = {} -- with hooks: who left the line without a seat in this call
 
 local sizes = {}     -- set → how many are in it
 local texts = {}     -- participant → what PEOPLE has of them, false for nothing, as far as it was read or written in this call
@@ -284,6 +292,9 @@ local function give_up(participant)
     if room.state == 'open' then
         set_mark(participant, 't')
         tally('turned_away', 1)
+        if HOOKS then
+            table.insert(gave_up, participant)
+        end
     else
         unmeet(participant)
     end
@@ -334,15 +345,68 @@ local function forget(participant)
     changed = true
 end
 
+-- ---- hooks: what happened, for whoever sends it on (capacity/store/outbox.py)
+
+local function turned_away(reason, count, participants)
+    if count > 0 then
+        hook.turned_away = hook.turned_away or {}
+        table.insert(hook.turned_away, {reason = reason, count = count, participants = participants})
+    end
+end
+
+-- Of those who gave up in this call, who has not come back or been put out in it.
+local function left_without_seat()
+    local count, named = 0, {}
+    for _, participant in ipairs(gave_up) do
+        if mark(participant) == 't' then
+            count = count + 1
+            named[#named + 1] = count <= NAMED_MAX and participant or nil
+        end
+    end
+    gave_up = {}
+    turned_away('left', count, named)
+end
+
+-- The first of those who wait for the first time, those with a held seat before the line.
+local function first_hoping()
+    local found, named = {}, {}
+    for _, key in ipairs({HOLDS, LINE}) do
+        for _, participant in ipairs(size(key) > 0 and call('ZRANGE', key, 0, NAMED_MAX - 1) or {}) do
+            found[#found + 1] = participant
+        end
+    end
+    look_up_all(MET, marks, found)
+    for _, participant in ipairs(found) do
+        named[#named + 1] = #named < NAMED_MAX and mark(participant) == 'w' and participant or nil
+    end
+    return next(named) and named -- cjson writes an empty table as an object
+end
+
+-- Writes what happened, and that it was written.
+local function write_hook()
+    hook.room, hook.epoch, hook.revision, hook.at, hook.near = context.room, room.epoch, room.revision, wall, change.near
+    call('XADD', HOOKS, 'MAXLEN', '~', HOOKS_MAX, '*', 'entry', cjson.encode(hook))
+    call('PEXPIRE', HOOKS, 7 * DAY_MS)
+end
+
 local function finish(reason, at)
     flush()
+    local report
+    if HOOKS then
+        left_without_seat()
+    end
     if room.opened_at > 0 then
         local counts = call('HMGET', REPORT, 'joined', 'turned_away')
         local hoping = call('HLEN', MET) - number(counts[1]) - number(counts[2]) - room.barred
         call('HINCRBY', REPORT, 'turned_away', hoping)
         call('HSET', REPORT, 'ended_at', digits(on_wall(at)), 'peak', room.peak)
         call('PEXPIRE', REPORT, 30 * DAY_MS)
+        if HOOKS then
+            turned_away('ended', hoping, hoping > 0 and first_hoping() or nil)
+            report = table.concat(call('HGETALL', REPORT), ' ') -- one string: as a list of thousands it took half the call
+        end
     end
+    hook.ended = HOOKS and {reason = reason, at = on_wall(at), report = report} or nil
     call('ZREM', OPEN, context.room)
     call('UNLINK', PEOPLE, LINE, READY, HOLDS, SEAT_AWAY, LINE_AWAY, HUBS, OPERATIONS, MET)
     sizes, texts, marks = {}, {}, {}
@@ -424,6 +488,10 @@ local function sync()
         tally('limit_changes', 1)
         if raised then
             room.cause, room.cause_told = 'seat_limit_raised', math.min(to_give(), size(READY))
+            hook.raised = HOOKS and {
+                previous = change.previous, seat_limit = seats, told = room.cause_told,
+                occupied = occupied() + room.cause_told, waiting = size(LINE) - room.cause_told,
+            } or nil
         end
     end
     changed = true
@@ -675,6 +743,12 @@ local function settle()
         end
     end
     local shown = snapshot(due)
+    if HOOKS and changed then
+        left_without_seat()
+        if change.near or next(hook) then
+            write_hook()
+        end
+    end
     if changed then
         local message = {}
         for field, value in pairs(shown) do
@@ -733,6 +807,7 @@ local function answer(results, registered)
     if results and next(results) then
         reply.results = results
     end
+    reply.hooked = hook.room and true
     if AUDIT and changed then
         write_down(reply)
     end
