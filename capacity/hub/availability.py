@@ -14,6 +14,8 @@ usable ──► lost ──► full ──► settling ──► usable        
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -22,6 +24,7 @@ from capacity.errors import ErrorCode, StoreFull, Unavailable
 from capacity.hub.lane import Lane
 from capacity.protocol import codec
 from capacity.protocol.messages import Error
+from capacity.store.redis import CONNECTIONS_MAX
 
 if TYPE_CHECKING:
     from capacity.hub.hub import Hub
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 RECOVER_EVERY_SECONDS = 0.25
 SETTLE_SECONDS = 3.0
 """After another server answered than before: for how long nobody new is let in, so that every hub can say who was there."""
+TURNS = CONNECTIONS_MAX // 2
+"""How many rooms may talk to the store at length; the other half of the connections is for the rooms that are at work."""
 FREES = frozenset({"leave", "away", "sweep", "detach", "reap", "resync"})
 """The verbs of a room whose scripts run without memory (`flags=allow-oom`)."""
 
@@ -45,6 +50,7 @@ class Availability:
         self._answers_since = 0.0
         self._lost_since = hub.clock()
         self._recovering = False
+        self._turns = asyncio.Semaphore(TURNS)
 
     @property
     def usable(self) -> bool:
@@ -69,6 +75,18 @@ class Availability:
             lane.hold()
         else:
             lane.open()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until a room may talk to the store at length: TURNS rooms at once, first come, first served.
+
+        Thousands of rooms that all begin, or all come back, would else wait for a connection for so long that the store counts as
+        lost, and again when it has come back. Raises Unavailable where it was lost meanwhile.
+        """
+        async with self._turns:
+            if not self.answers:
+                raise Unavailable("the store was lost before it was this room's turn")
+            yield
 
     def start(self) -> None:
         """Begin to look for the store."""

@@ -23,28 +23,34 @@ log = structlog.get_logger(__name__)
 async def resync(room: LiveRoom) -> None:
     """Say who is connected here, and tell them where they stand if that is not what they were told."""
     try:
-        await room.hub.index_room(room.name)
-        reply = await room.attach()
-        if reply.status == "unknown_account" and await room.account.restore():
-            reply = await room.attach()
-        if reply.status == "ended" and reply.room is not None:
-            room.end(reply.room.ended_reason or "api")
-            return
-        present = [c for c in room.attendees.values() if c.state in ("seated", "waiting", "held")]
-        for start in range(0, len(present), BATCH_MAX):
-            piece = [c for c in present[start : start + BATCH_MAX] if c.state != "closed"]
-            arguments: list[str | int] = []
-            for c in piece:
-                arguments += [c.claims.participant, c.lease, c.state, c.sequence, c.joined_at]
-            reply = await room.call("reassert", arguments)
-            verbs.healed(room, piece, reply)
-        await _find_strangers(room)
-        room.lane.add("host")  # also with none left: a call that said so may have failed
-        room.line.moved()  # who was owed a place when the store went away still is
-        room.hub.stats.resyncs += 1
-        log.info("room_resynced", **room.fields, connections=len(present) + len(room.hosts.everybody))
+        async with room.hub.store.turn():
+            await _say_who_is_here(room)
     except Unavailable:
         room.hub.store_lost()
+
+
+async def _say_who_is_here(room: LiveRoom) -> None:
+    await room.hub.index_room(room.name)
+    reply = await room.attach()
+    if reply.status == "unknown_account" and await room.account.restore():
+        reply = await room.attach()
+    if reply.status == "ended" and reply.room is not None:
+        room.end(reply.room.ended_reason or "api")
+        return
+    present = [c for c in room.attendees.values() if c.state in ("seated", "waiting", "held")]
+    for start in range(0, len(present), BATCH_MAX):
+        piece = [c for c in present[start : start + BATCH_MAX] if c.state != "closed"]
+        arguments: list[str | int] = []
+        for c in piece:
+            arguments += [c.claims.participant, c.lease, c.state, c.sequence, c.joined_at]
+        reply = await room.call("reassert", arguments)
+        verbs.healed(room, piece, reply)
+    await _find_strangers(room)
+    room.lane.add("host")  # also with none left: a call that said so may have failed
+    room.line.moved()  # who was owed a place when the store went away still is
+    room.hub.stats.resyncs += 1
+    connections = len(present) + len(room.hosts.everybody)
+    log.info("room_resynced", **room.fields, connections=connections)
 
 
 async def _find_strangers(room: LiveRoom) -> None:

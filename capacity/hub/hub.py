@@ -142,9 +142,13 @@ class Hub:
             except Exception as error:
                 log.error("task_failed", error=f"{type(error).__name__}: {error}")
 
+        def forget(ended: asyncio.Task[None]) -> None:
+            self._tasks.pop(ended, None)
+            work.close()  # of a task that was cancelled before it began
+
         task = asyncio.get_running_loop().create_task(run())
         self._tasks[task] = None
-        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
+        task.add_done_callback(forget)
 
     def now_ms(self) -> int:
         """Return the wall clock, for tokens and passes; nothing about seats depends on it."""

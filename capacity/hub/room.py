@@ -109,13 +109,14 @@ class LiveRoom:
     async def start(self) -> None:
         """Watch the room: index first, then the feed, then the right to act, so that nothing in between is missed."""
         try:
-            if self.account.known is None and not await self.account.load():
-                self._refuse_all()
-                return
-            await self.hub.index_room(self.name)
-            await self.hub.feed.subscribe(keys.room_key(self.name, "feed"), self._heard)
-            await self.account.listen()
-            reply = await self.attach()
+            async with self.hub.store.turn():
+                if self.account.known is None and not await self.account.load():
+                    self._refuse_all()
+                    return
+                await self.hub.index_room(self.name)
+                await self.hub.feed.subscribe(keys.room_key(self.name, "feed"), self._heard)
+                await self.account.listen()
+                reply = await self.attach()
         except Exception as error:  # whatever it was, whoever waits here must not wait for ever
             for connection in self.connections():
                 connection.close(UNAVAILABLE)

@@ -158,10 +158,8 @@ class Clients:
         for client in (self.scripts, self.reads, *self._of_nodes.values(), *self._sentinels):
             await client.aclose()
         for client in (self.scripts, self.reads) if self.cluster else ():
-            for nodes in (
-                "nodes_cache",
-                "startup_nodes",
-            ):  # redis-py 8.1 leaves them open in a client that was never wholly set up
+            # redis-py 8.1 leaves them open in a client that was never wholly set up
+            for nodes in ("nodes_cache", "startup_nodes"):
                 await client.nodes_manager.aclose(nodes)
 
 

@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.anyio
 STEPS = 5  # the reservation, prepare, its reference, proceed, the change
 RENEWAL_STEPS = STEPS + 1  # and the account is put back until it is due again
-KILLS = int(os.environ.get("CAPACITY_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("CAPACITY_TEST_KILLS", "2"))
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -39,7 +39,7 @@ class Sleeps:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
     found = Sleeps()
-    monkeypatch.setattr(asyncio, "sleep", found.sleep)
+    monkeypatch.setattr(rounds, "asyncio", SimpleNamespace(sleep=found.sleep))
     return found
 
 
