@@ -72,10 +72,14 @@ def _forecast(room: Room) -> Text | str:
     return _span(room.full_in_seconds)
 
 
+def _silent(hub: Hub) -> bool:
+    return hub.silent_seconds is None or hub.silent_seconds > SILENT_SECONDS
+
+
 def _state(hub: Hub) -> Text:
     if hub.status is None:
         return Text("unknown", "dim")
-    if hub.silent_seconds is None or hub.silent_seconds > SILENT_SECONDS:
+    if _silent(hub):
         return Text(f"silent {_span(hub.silent_seconds)}", "bold red")
     if hub.status.problems:
         return Text(plain(", ".join(hub.status.problems)).plain, "yellow")
@@ -159,11 +163,13 @@ def summary(view: View, top: Top | None, problem: str) -> Text:
         return line
     if top is None:
         return line.append("looking", "dim")
-    said = [hub.status for hub in top.hubs if hub.status is not None]
+    living = [hub for hub in top.hubs if not _silent(hub)]
+    connections = sum(hub.status.connections for hub in living if hub.status is not None)
+    silent = len(top.hubs) - len(living)
     parts = [
         f"{top.store.scheme} {_decimal(top.store.answer_ms)} ms",
-        f"{len(top.hubs)} hub{'s' * (len(top.hubs) != 1)}",
-        f"{_count(sum(status.connections for status in said))} connections",
+        f"{len(living)} hub{'s' * (len(living) != 1)}" + f" and {silent} silent" * (silent > 0),
+        f"{_count(connections)} connections",
         f"{_count(top.rooms_total)} room{'s' * (top.rooms_total != 1)}",
     ]
     parts += [f"account {view.account}"] if view.account else []

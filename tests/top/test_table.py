@@ -115,3 +115,8 @@ def test_scrolling_ends_at_the_last_room() -> None:
 )
 def test_times_are_short(seconds: float | None, text: str) -> None:
     assert table._span(seconds) == text
+
+
+def test_the_connections_of_a_hub_that_is_silent_are_counted_no_more() -> None:
+    top = look(FULL, hubs=(hub("h1", connections=800), hub("h2", silent_seconds=7.0, connections=575)))
+    assert lines(top, 100)[0] == "capacity · redis 0.3 ms · 1 hub and 1 silent · 800 connections · 1 room"
