@@ -54,22 +54,18 @@ class HostView:
         if heard is not None and heard.epoch == snapshot.epoch and heard.revision > snapshot.revision:
             snapshot = heard  # the feed overtook the answer; what it said is not said again
         new = connection.state == "joining"
-        told = None if new or heard is None or heard.epoch != snapshot.epoch else heard
+        limit, level = connection.limit, connection.level
         connection.state = "host"
         connection.revision = snapshot.revision
-        if not new and connection.limit != snapshot.seat_limit:
-            connection.send(
-                SeatLimit(room=self._room.name.room, seat_limit=snapshot.seat_limit, previous=connection.limit)
-            )
+        if not new and limit != snapshot.seat_limit:
+            connection.send(SeatLimit(room=self._room.name.room, seat_limit=snapshot.seat_limit, previous=limit))
         connection.limit = snapshot.seat_limit
         connection.send(snapshot.occupancy(self._room.name.room))
         # What the answer knows before the feed is told here, for the feed will not tell it to this host again.
         near = standing(snapshot)
-        if near is None and told is not None and told.told:
+        if near is None and level:
             connection.send(self._cleared(snapshot.occupied, snapshot.seat_limit))
-        elif near is not None and (
-            told is None or (told.told, told.seat_limit) != (snapshot.told, snapshot.seat_limit)
-        ):
+        elif near is not None and (new or (level, limit) != (snapshot.told, snapshot.seat_limit)):
             connection.send(self.notice(near, billing=connection.claims.billing))
         connection.level = snapshot.told
         if new and connection.claims.billing:

@@ -63,7 +63,14 @@ class Reaper:
             elif self._hub.clock() - since >= self._lease_seconds:
                 del self._strangers[room, hub]
                 log.warning("hub_unknown", stranger=hub)
-                self._hub.spawn(self._hub.watched(room).reap(hub))
+                self._hub.spawn(self._reap_stranger(room, hub))
+
+    async def _reap_stranger(self, room: RoomName, stranger: str) -> None:
+        """Reap a hub that does not beat: in the room where it was met, then wherever its index says; that died with it, too."""
+        await self._hub.watched(room).reap(stranger)
+        if stranger not in self._reaping:
+            self._reaping.add(stranger)
+            await self._reap(stranger)
 
     async def _reap(self, dead: str) -> None:
         """Take over the rooms of a dead hub: fence it, make its participants away, and watch the rooms from now on."""

@@ -28,11 +28,11 @@ def snapshot(revision: int, *, told: int, occupied: int, limit: int = 10) -> Sna
 class Host:
     """A host's connection as the view sees it, and what it was sent."""
 
-    def __init__(self, state: str, revision: int) -> None:
+    def __init__(self, state: str, revision: int, level: int = 0) -> None:
         self.state = state
         self.revision = revision
         self.limit = 10
-        self.level = 0
+        self.level = level
         self.sent: list[Message | bytes] = []
         self.send = self.sent.append
         self.socket = SimpleNamespace(send=self.sent.append)
@@ -68,15 +68,23 @@ def view(heard: Snapshot, host: Host) -> HostView:
     ],
 )
 def test_open_again_tells_what_the_feed_will_not(before: int, after: int, kinds: list[str]) -> None:
-    host = Host("host", 5)
+    host = Host("host", 5, level=before)
     hosts = view(snapshot(5, told=before, occupied=(5, 9, 10)[before]), host)
     hosts.welcome(host, snapshot(7, told=after, occupied=(5, 9, 10)[after]))  # type: ignore[arg-type]
     hosts.tell_cleared(snapshot(6, told=0, occupied=5))  # the feed comes behind, and says nothing twice
     assert host.kinds == kinds
 
 
+def test_open_again_tells_nothing_twice_though_the_feed_is_late() -> None:
+    host = Host("joining", -1)
+    hosts = view(snapshot(3, told=0, occupied=5), host)
+    hosts.welcome(host, snapshot(5, told=2, occupied=10))  # type: ignore[arg-type]
+    hosts.welcome(host, snapshot(5, told=2, occupied=10))  # type: ignore[arg-type]
+    assert host.kinds == ["occupancy", "near_full", "occupancy"]
+
+
 def test_a_raise_that_leaves_a_level_standing_is_told_by_the_answer_too() -> None:
-    host = Host("host", 5)
+    host = Host("host", 5, level=2)
     hosts = view(snapshot(5, told=2, occupied=10), host)
     hosts.welcome(host, snapshot(7, told=2, occupied=12, limit=12))  # type: ignore[arg-type]
     assert host.kinds == ["seat_limit", "occupancy", "near_full"]

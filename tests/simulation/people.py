@@ -53,6 +53,7 @@ class Person:
         self.limit: int | None = None
         self.held_until = 0
         self._attempt = 0
+        self._asked = False
 
     @property
     def open_wires(self) -> list[Wire]:
@@ -80,7 +81,7 @@ class Person:
         if node is None:
             return 0.5
         self.connections += 1
-        self.told, self.limit, self.state = {}, None, ""
+        self.told, self.limit, self.state, self._asked = {}, None, "", False
         claims = Claims(self.name, self.room.account, self.room.room, self.role, 2**52, None, self.role == "host")  # type: ignore[arg-type]
         self.wire = Wire(node, claims, self.random)
         self.note("connect", hub=node.name)
@@ -146,6 +147,8 @@ class Person:
         self._attempt = 0
         if "seat_limit" in fields:
             self.limit = fields["seat_limit"]
+        if kind == "seated" or (kind == "error" and fields["code"] == "nothing_held"):
+            self._asked = False
         if kind in ("seated", "waiting"):
             self.state = kind
         elif kind == "refresh":
@@ -155,6 +158,8 @@ class Person:
         return None
 
     async def _take_seat(self, wire: Wire, refresh: dict[str, Any]) -> float | None:
+        if self._asked:
+            return None  # has claimed it already, and reads the answer
         mood = 0.0 if self.world.quiet else self.random.random()
         if mood > 0.9:
             return None  # does not look at the screen
@@ -177,6 +182,7 @@ class Person:
             (3, 8, 3, 2, 2, 4, 2, 0.4),
         )[0]
         if what == "claim":
+            self._asked = True
             self.note("claim")
             wire.say(Claim())
             return STAY
