@@ -18,18 +18,13 @@ from playwright.sync_api import expect
 from capacity.web.pages import static_dir
 from tests.browser.conftest import Pages
 from tests.browser.service import wait_for
-from tests.docs.documents import ROOT, words
+from tests.docs.documents import ROOT, blocks, words
 from tests.support.servers import free_port
 
 DOCUMENT = ROOT / "docs" / "embed.md"
 TEXT = DOCUMENT.read_text("utf-8")
 SOURCES = {path.name: path.read_text("utf-8") for path in static_dir().glob("*.js")}
 ALL = "\n".join(SOURCES.values())
-
-
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
 @contextmanager
@@ -80,8 +75,8 @@ def test_from_nothing_to_a_banner(pages: Pages, tmp_path: Path) -> None:
     def here(text: str) -> str:
         return text.replace("8000", str(service)).replace("8080", str(platform))
 
-    serve, publish, start, more = (here(block) for block in blocks("sh"))
-    (program,) = blocks("python")
+    serve, publish, start, more = (here(block) for block in blocks(DOCUMENT, "sh"))
+    (program,) = blocks(DOCUMENT, "python")
     (tmp_path / "platform.py").write_text(here(program))
     # What the second terminal knows from its first commands.
     exports = "\n".join(line for line in publish.splitlines() if line.startswith("export"))

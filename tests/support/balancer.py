@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import pwd
 import signal
 import ssl
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.docs.documents import ROOT, blocks
+from tests.support.certificates import certificates
 from tests.support.installed import installed
 from tests.support.servers import free_port
 from tests.support.service import Client, Hub
@@ -41,8 +36,8 @@ class Balancer(Hub):
         super().__init__(f"https://127.0.0.1:{self.port}")
         self.directory = directory / type(self).__name__.lower()
         self.directory.mkdir()
-        self._certify()
-        self.trust = ssl.create_default_context(cafile=self.directory / "crt")
+        self.tls = certificates(self.directory)
+        self.trust = ssl.create_default_context(cafile=self.tls.authority)
         self.http = httpx.AsyncClient(base_url=self.address, verify=self.trust, timeout=10)
         self._addresses = {
             place: hub.address.removeprefix("http://") for place, hub in zip(HUBS, cycle(hubs), strict=False)
@@ -97,31 +92,6 @@ class Balancer(Hub):
         self.process.terminate()
         self.process.wait(10)
 
-    def _certify(self) -> None:
-        """Write a certificate for 127.0.0.1 and its key, apart and in one file."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "capacity tests")])
-        now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-            )
-            .sign(key, hashes.SHA256())
-            .public_bytes(serialization.Encoding.PEM)
-        )
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        for file, content in (("crt", certificate), ("key", private), ("pem", certificate + private)):
-            (self.directory / file).write_bytes(content)
-
 
 class Nginx(Balancer):
     """nginx, from the block under "nginx"."""
@@ -133,8 +103,8 @@ class Nginx(Balancer):
             "user www-data;": f"user {pwd.getpwuid(os.getuid()).pw_name};",
             "/run/nginx.pid": f"{here}/pid",
             "/var/log/nginx/": f"{here}/",
-            "/etc/ssl/webinars.example.crt": f"{here}/crt",
-            "/etc/ssl/private/webinars.example.key": f"{here}/key",
+            "/etc/ssl/webinars.example.crt": str(self.tls.certificate),
+            "/etc/ssl/private/webinars.example.key": str(self.tls.key),
             "listen 80 ": f"listen 127.0.0.1:{self.plain_port} ",
             "listen 443 ": f"listen 127.0.0.1:{self.port} ",
             # Where Debian's build keeps what it cannot hold in memory, under /var otherwise.
@@ -155,11 +125,13 @@ class HAProxy(Balancer):
 
     def _start(self) -> subprocess.Popen[bytes]:
         program, here = installed("haproxy", "haproxy"), self.directory
+        both = here / "pem"
+        both.write_bytes(self.tls.certificate.read_bytes() + self.tls.key.read_bytes())
         changes = {
             "    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n": "",
             "log /dev/log local0": "log stdout format raw local0",
             "bind :80\n": f"bind 127.0.0.1:{self.plain_port}\n",
-            "bind :443 ssl crt /etc/haproxy/webinars.example.pem": f"bind 127.0.0.1:{self.port} ssl crt {here}/pem",
+            "bind :443 ssl crt /etc/haproxy/webinars.example.pem": f"bind 127.0.0.1:{self.port} ssl crt {both}",
             "maxconn 60000": "maxconn 400",
             "75s": f"{IDLE_SECONDS:g}s",
             "inter 2s": "inter 200ms",

@@ -31,8 +31,8 @@ def certificates(directory: Path) -> Certificates:
         .sign(authority_key, hashes.SHA256())
     )
     loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    leaf = _begun(_name("a store for tests"), authority, key).add_extension(loopback, critical=False)
-    made = Certificates(directory / "authority.pem", directory / "store.pem", directory / "store.key")
+    leaf = _begun(_name("a server for tests"), authority, key).add_extension(loopback, critical=False)
+    made = Certificates(directory / "authority.pem", directory / "server.pem", directory / "server.key")
     made.authority.write_bytes(root.public_bytes(serialization.Encoding.PEM))
     made.certificate.write_bytes(leaf.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     made.key.write_bytes(
