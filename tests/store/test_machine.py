@@ -193,9 +193,9 @@ class Machine(RuleBasedStateMachine):
             came = self.model.occupied - max(occupied, self.model.limit)
             assert came <= max(0, self.model.over - min(over, max(0, occupied - self.model.limit))), "oversold"
         self.last = self.done[-1] if registered else None
-        if self.model.state == "ended":
-            self.floors = {}
-        elif registered or verb == "attach" or reply.results == ["detached"]:
+        if self.model.told.ended:
+            self.floors = {}  # gone with the room, even if the same call opened it again
+        if self.model.state != "ended" and (registered or verb == "attach" or reply.results == ["detached"]):
             self.floors[hub] = self.operation
 
     def send(self, verb: str, hub: str, arguments: list[Any], operation: int) -> Reply:
