@@ -26,6 +26,8 @@ class Room:
         self.outbox = Outbox(client, look_every_ms=LOOK_MS)
         self.rooms = Rooms(client, RULES, hub)
         self.rooms.outbox = self.outbox
+        self.wall_ms: int | None = None
+        """The time, if not the store's."""
 
     async def limit(self, seats: int) -> None:
         """Give the account so many seats; the room follows at its next call."""
@@ -47,7 +49,7 @@ class Room:
 
     async def call(self, verb: str, *arguments: str | int) -> Reply:
         """Make a call."""
-        return await self.rooms.call(verb, self.name, arguments)
+        return await self.rooms.call(verb, self.name, arguments, wall_ms=self.wall_ms)
 
     async def join(self, *participants: str) -> Reply:
         """Let participants come, each with the lease `h1.NAME`."""

@@ -14,6 +14,7 @@ from capacity.store.hook_queue import HookQueue
 from capacity.store.outbox import LOOKED_AT_MS
 from tests.e2e.test_join_costs import PIECE, SEATED_COSTS, SWEEP_COST, Commands
 from tests.hooks.room import LOOK_MS, Room
+from tests.store.test_pieces import RULES
 from tests.support.service import ACCOUNT
 from tests.support.waiting import wait_until
 
@@ -85,6 +86,24 @@ async def test_who_had_a_seat_or_was_put_out_was_not_turned_away(room: Room) -> 
     assert isinstance(away, TurnedAway) and (away.count, away.participants) == (1, ["dot"])
     assert isinstance(ended, Ending) and (ended.joined, ended.turned_away, ended.peak) == (2, 1, 1)
     assert ended.waited.count == 1
+
+
+@pytest.mark.parametrize("comes", ["join", "reassert"])
+async def test_who_comes_back_in_the_call_that_ends_their_place_waits_again(room: Room, comes: str) -> None:
+    room.wall_ms = 1_000_000
+    await room.open(0)
+    await room.join("ann", "ben")
+    await room.call("away", "ann", "h1.ann")
+    for _ in range(RULES.place_ms // RULES.step_ms - 1):
+        room.wall_ms += RULES.step_ms
+        await room.call("sweep")
+    room.wall_ms += RULES.step_ms
+    await room.call(comes, "ann", "h1.2", *(["waiting", 1, 0] if comes == "reassert" else []))
+    assert types(await room.told()) == ["room.full"]
+    await room.call("end", "api")
+    away, ended = (event.data for event in await room.told())
+    assert isinstance(away, TurnedAway) and (away.reason, away.count) == ("ended", 2)
+    assert isinstance(ended, Ending) and ended.turned_away == 2
 
 
 async def test_a_room_that_never_opened_says_so_at_its_end(room: Room) -> None:

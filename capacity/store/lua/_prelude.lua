@@ -169,11 +169,14 @@ local function look_up(key, known, participant)
     return value
 end
 
+-- The same of many, read at once. What this call changed already is not written yet, and stays known.
 local function look_up_all(key, known, participants)
     if #participants > 0 then
         local values = call('HMGET', key, unpack(participants))
         for i, participant in ipairs(participants) do
-            known[participant] = values[i]
+            if known[participant] == nil then
+                known[participant] = values[i]
+            end
         end
     end
 end
