@@ -111,6 +111,7 @@ class DeskAccount(msgspec.Struct, frozen=True, kw_only=True):
             attended=pending.proposal is not None,
             customer=self.customer,
             payment_method=pending.payment_method or self.payment_method,
+            period_started_at=None if pending.renewal is None else pending.renewal.begun.period_started_at,
         )
 
 

@@ -5,6 +5,8 @@
 | none, `good` | pays |
 | `declined` | declines |
 | `confirm` | wants its owner to confirm on the page `/card` |
+
+Its bank is in the desk's store, and forgets what the desk forgets: after a loss neither knows of a payment.
 """
 
 from __future__ import annotations

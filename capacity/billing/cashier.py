@@ -11,7 +11,6 @@ reference, and the account is due again after a while: so another process, or th
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 
 import msgspec
@@ -64,14 +63,11 @@ class Cashier:
                 continue
             except GatewayUnavailable as error:
                 self.outcomes["unavailable"] += 1
-                late = self._books.now_ms() >= opened.account.payment.expires_at
-                log.log(  # one that is late holds its account up until somebody sees to it
-                    logging.ERROR if late else logging.WARNING,
-                    "gateway_unavailable",
-                    gateway=self._gateway.kind,
-                    account=account,
-                    reason=str(error),
-                )
+                kind, reason = self._gateway.kind, str(error)
+                if self._books.now_ms() < opened.account.payment.expires_at:
+                    log.warning("gateway_unavailable", account=account, gateway=kind, reason=reason)
+                else:  # it holds its account up until somebody sees to it
+                    log.error("payment_undecided", account=account, gateway=kind, reason=reason)
                 return
 
     async def _step(self, opened: Opened, payment: PendingPayment) -> bool:

@@ -14,6 +14,7 @@ import structlog
 from capacity.billing.account import PendingPayment
 from capacity.billing.books import BY_DESK, Books, Opened, Overtaken
 from capacity.billing.cashier import Cashier
+from capacity.billing.gateway import tries_of
 from capacity.billing.ledger import Entry
 from capacity.billing.taxes import Tax, taxed
 from capacity.domain.subscription import Pricing, Renewal, owed, renewal, total
@@ -156,7 +157,7 @@ class Clerk:
         lines = taxed(self._tax, account.account, due.lines, begun.currency)
         payment = PendingPayment(
             # the same for every process that begins it, and another for every try
-            id=f"{account.account}/{begun.period_started_at}/{account.declined + 1}",
+            id=f"{tries_of(account.account, begun.period_started_at)}{account.declined + 1}",
             lines=lines,
             amount=total(lines, begun.currency),
             expires_at=self._books.now_ms() + self._books.dunning.grace_ms,

@@ -3,6 +3,10 @@
 A payment goes in two steps, so that it is never made twice whatever dies in between: `prepare` gives it a reference, and
 nothing is charged; the desk writes the reference down; `proceed` charges what the reference stands for, once, however
 often it is called. A reference that was never written down is never charged.
+
+The desk may forget: a failover loses a second, a restored backup days. Then it prepares a renewal that was charged. A gateway
+that remembers for longer returns the reference of that payment, so that nobody pays for a period twice; one that cannot say
+whether there is such a payment raises GatewayUnavailable, and nothing is charged.
 """
 
 from __future__ import annotations
@@ -17,9 +21,10 @@ from capacity.errors import ErrorCode, Refused
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be paid. `id` is the desk's, and the same in every try; `customer` and `payment_method` are the gateway's.
+    """What is to be paid. `id` is the desk's, and the same however often it asks; `customer` and `payment_method` are the gateway's.
 
-    `attended`: the payer is there and can be asked to confirm.
+    `attended`: the payer is there and can be asked to confirm. `period_started_at`: when the period begins that a renewal
+    pays, in ms, and None for a purchase; other tries at it have other ids (`tries_of`).
     """
 
     id: str
@@ -28,6 +33,12 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     attended: bool
     customer: str | None = None
     payment_method: str | None = None
+    period_started_at: int | None = None
+
+
+def tries_of(account: str, period_started_at: int) -> str:
+    """Return what the ids of all tries at a renewal begin with; the number of the try follows."""
+    return f"{account}/{period_started_at}/"
 
 
 class Paid(msgspec.Struct, frozen=True):
@@ -70,7 +81,7 @@ class Gateway(Protocol):
     kind: str
 
     async def prepare(self, payment: Payment) -> str:
-        """Return a reference for the payment. Nothing is charged."""
+        """Return a reference for the payment: of a renewal whose period was paid before, that of then. Nothing is charged."""
 
     async def proceed(self, reference: str, payment: Payment) -> Outcome:
         """Charge if that was not done yet, and return how it stands. However often: one charge at the most."""

@@ -1,12 +1,13 @@
 """Payments by Stripe: one PaymentIntent for each payment, made unconfirmed, confirmed once, and withdrawn when declined.
 
-    prepare   POST /v1/payment_intents               nothing is charged
+    prepare   GET  /v1/payment_intents               a renewal that the desk forgot? else
+              POST /v1/payment_intents               nothing is charged
     proceed   GET  /v1/payment_intents/ID            requires_confirmation? then
               POST /v1/payment_intents/ID/confirm    the only request that charges
     cancel    POST /v1/payment_intents/ID/cancel
 
 A PaymentIntent succeeds at the most once, whoever confirms it how often: that is why a payment is charged once. The
-Idempotency-Keys beside it make a repeated request get the first one's answer.
+Idempotency-Keys beside it make a repeated request get the first one's answer, for a day.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import structlog
 from capacity.billing.gateway import Declined, GatewayUnavailable, Notification, Outcome, Paid, Payment, Processing
 from capacity.billing.stripe_amounts import stripe_amount
 from capacity.billing.stripe_outcomes import CANCELED, NO_METHOD, Customer, Intent, Method, Refusal, outcome
+from capacity.billing.stripe_periods import EARLY_SECONDS, METADATA_ACCOUNT, METADATA_PAYMENT, PAGE_MAX, IntentPage
 from capacity.domain.ids import is_account
 from capacity.errors import ErrorCode, Refused, SettingError
 
@@ -45,7 +47,6 @@ SIGNATURE_HEADER = "stripe-signature"
 TOLERANCE_SECONDS = 300
 DECLINED = "declined: "
 """Begins the reference of a payment that Stripe would not take; its sentence follows, and nothing is there to be charged."""
-METADATA_ACCOUNT, METADATA_PAYMENT = "capacity_account", "capacity_payment"
 ACCOUNT_CODES = {
     "account_invalid",
     "api_key_expired",
@@ -161,6 +162,9 @@ class StripeGateway:
         amount = stripe_amount(payment.amount)
         if isinstance(amount, Declined):
             return amount
+        paid = await self._paid(payment, amount)
+        if paid is not None:
+            return paid
         params: dict[str, Any] = {
             "amount": amount,
             "currency": payment.amount.currency.lower(),
@@ -190,8 +194,26 @@ class StripeGateway:
             # A new method: the payer agrees now that renewals are charged to it, and Stripe saves it for the customer.
             # One that is saved already was agreed upon when it was, and would only be asked for once more.
             hints["setup_future_usage"] = "off_session"
-        created = await self._hinted(self._intents.create, (), params, hints, f"{payment.id}-prepare")
+        created = await self._hinted(Intent, self._intents.create, (), params, hints, f"{payment.id}-prepare")
         return created.declined() if isinstance(created, Refusal) else created.id
+
+    async def _paid(self, payment: Payment, amount: int) -> str | Declined | None:
+        """Return the PaymentIntent that paid a renewal's period before; None: none did. Listed, as a search may lag behind.
+
+        Source: https://docs.stripe.com/search#data-freshness
+        """
+        if payment.period_started_at is None or payment.customer is None:
+            return None
+        hints = {"customer": payment.customer, "created": {"gte": payment.period_started_at // 1000 - EARLY_SECONDS}}
+        params: dict[str, Any] = {"limit": PAGE_MAX}
+        while True:
+            page = await self._hinted(IntentPage, self._intents.list, (), params, hints)
+            if isinstance(page, Refusal):
+                return page.declined()
+            paid = page.paid(payment.account, payment.period_started_at, amount, payment.amount.currency.lower())
+            if paid is not None or not page.has_more:
+                return paid
+            params["starting_after"] = page.data[-1].id
 
     async def _confirm(self, reference: str, payment: Payment) -> Outcome:
         hints: dict[str, Any] = {}
@@ -199,7 +221,7 @@ class StripeGateway:
             hints["off_session"] = True  # nobody can be asked: the bank decides on what was agreed upon before
         elif self._return_url is not None:
             hints["return_url"] = self._return_url
-        confirmed = await self._hinted(self._intents.confirm, (reference,), {}, hints, f"{reference}-confirm")
+        confirmed = await self._hinted(Intent, self._intents.confirm, (reference,), {}, hints, f"{reference}-confirm")
         if isinstance(confirmed, Intent):
             # It waits for a confirmation still: Stripe has not got to it, and the desk asks again.
             reached = outcome(confirmed)
@@ -234,20 +256,21 @@ class StripeGateway:
 
     async def _hinted(
         self,
+        shape: type[_T],
         call: Callable[..., Any],
         arguments: tuple[str, ...],
         params: Mapping[str, Any],
         hints: Mapping[str, Any],
-        key: str,
-    ) -> Intent | Refusal:
-        """Ask with the hints about the payer. Where they are unknown nothing was done, and it is asked without them.
+        step: str | None = None,
+    ) -> _T | Refusal:
+        """Ask with the hints. Where they are unknown nothing was done, and it is asked without them.
 
-        Stripe knows them; localstripe (1.15) does not, and refuses what it does not know.
+        Stripe knows them; localstripe (1.15) does not, and refuses what it does not know. `step` names what is done once.
         """
         wanted = {**params, **hints}
-        answer = await self._read(Intent, call, *arguments, params=wanted, key=_idempotency_key(key, wanted))
+        answer = await self._read(shape, call, *arguments, params=wanted, key=_idempotency_key(step, wanted))
         if isinstance(answer, Refusal) and answer.unknown(hints):
-            answer = await self._read(Intent, call, *arguments, params=params, key=_idempotency_key(key, params))
+            answer = await self._read(shape, call, *arguments, params=params, key=_idempotency_key(step, params))
         return answer
 
     # ---- the library
@@ -360,8 +383,10 @@ def _library() -> ModuleType:
     return stripe
 
 
-def _idempotency_key(step: str, params: Mapping[str, Any]) -> str:
+def _idempotency_key(step: str | None, params: Mapping[str, Any]) -> str | None:
     """Return the same key for the same request. Other parameters need another: Stripe refuses to see a key used anew."""
+    if step is None:
+        return None
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
     return f"capacity-{step}-{digest[:32]}"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from capacity.billing.books import Opened, Overtaken
 from capacity.billing.gateway import (
@@ -269,6 +270,19 @@ async def test_a_renewal_that_is_not_cancelled_and_waits_for_nobody_is_asked_for
     at.clock.pass_days(30)
     await at.work()
     assert gateway.asked == 2 and (await at.account()).subscription.status == "renewing"
+
+
+async def test_a_gateway_that_says_nothing_is_an_error_when_the_payments_time_is_over(make_desk: MakeDesk) -> None:
+    """It keeps the account from buying and renewing: somebody must see to it."""
+    at = make_desk(gateway=Silent())
+    await at.create("starter")
+    said = []
+    for days in (30, 6, 2):
+        at.clock.pass_days(days)
+        with capture_logs() as lines:
+            await at.work()
+        said += [(line["event"], line["log_level"]) for line in lines if line.get("reason") == "no answer"]
+    assert said == [("gateway_unavailable", "warning")] * 2 + [("payment_undecided", "error")]
 
 
 async def test_what_waits_for_the_gateway_sends_nobody_to_a_page(make_desk: MakeDesk) -> None:

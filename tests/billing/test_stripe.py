@@ -25,7 +25,8 @@ from capacity.billing.gateway import (
     Payment,
     Processing,
 )
-from capacity.billing.stripe_gateway import METADATA_ACCOUNT, METADATA_PAYMENT, StripeGateway
+from capacity.billing.stripe_gateway import StripeGateway
+from capacity.billing.stripe_periods import METADATA_ACCOUNT, METADATA_PAYMENT
 from capacity.domain.money import Money
 from capacity.errors import ErrorCode, Refused, SettingError
 from tests.support.recording_server import Answer, RecordingServer, recording_server

@@ -8,6 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from structlog.testing import capture_logs
@@ -360,3 +361,135 @@ async def test_a_payment_that_is_still_open_is_not_called_canceled(
             stripe.play(busy, intent(status))
             with pytest.raises(GatewayUnavailable, match=f"which is {status}"):
                 await gateway.cancel("pi_1")
+
+
+# ---- a renewal whose period may have been paid before
+
+STARTED_AT = 1_795_500_000_000
+TRY = f"acme/{STARTED_AT}/1"
+
+
+def renewal(**fields: Any) -> Payment:
+    """Return the third try at a renewal."""
+    values = {"id": f"acme/{STARTED_AT}/3", "attended": False, "period_started_at": STARTED_AT}
+    return payment(**(values | fields))
+
+
+def listed(
+    status: str = "succeeded", payment: str | None = TRY, account: str = "acme", **fields: Any
+) -> dict[str, Any]:
+    """Return a PaymentIntent as it stands in a list, by default what paid the renewal at its first try."""
+    metadata = {} if payment is None else {"capacity_account": account, "capacity_payment": payment}
+    values = {"id": "pi_before", "amount": 4900, "currency": "usd", "metadata": metadata}
+    content: dict[str, Any] = intent(status, **(values | fields)).content
+    return content
+
+
+def page(*intents: dict[str, Any], has_more: bool = False) -> Answer:
+    return Answer(200, {"object": "list", "url": "/v1/payment_intents", "has_more": has_more, "data": [*intents]})
+
+
+async def found(gateway: StripeGateway, stripe: RecordingServer, *pages: Answer, asked: Payment | None = None) -> str:
+    """Prepare a renewal while these are the pages of the list, and hold it to having done no more than read them."""
+    stripe.play(*pages)
+    try:
+        return await gateway.prepare(asked or renewal())
+    finally:
+        assert len(stripe.requests) == len(pages)
+        assert {each.line.split("?")[0] for each in stripe.requests} == {"GET /v1/payment_intents"}
+
+
+def query(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(request.line.split()[1]).query, strict_parsing=True))
+
+
+FIRST_PAGE = {"customer": "cus_1", "created[gte]": str(STARTED_AT // 1000 - 86_400), "limit": "100"}
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("succeeded", Paid()), ("processing", Processing())])
+async def test_what_paid_a_period_pays_it(
+    gateway: StripeGateway, stripe: RecordingServer, status: str, outcome: Outcome
+) -> None:
+    reference = await found(gateway, stripe, page(listed(status)))
+    assert reference == "pi_before"
+    assert query(stripe.requests[0]) == FIRST_PAGE
+    stripe.play(intent(status))
+    assert await gateway.proceed(reference, renewal()) == outcome
+    assert [each.line for each in stripe.requests] == ["GET /v1/payment_intents/pi_before"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(listed(status) for status in ("canceled", "requires_payment_method", "requires_confirmation", "requires_action")),
+        listed(payment=None),
+        listed(metadata=None),
+        listed(payment="pay_of_a_purchase"),
+        listed(payment=f"acme/{STARTED_AT}0/1"),
+        listed(payment=f"acme/{STARTED_AT - 1}/1"),
+        listed(account="globex"),
+        listed("a status of next year", payment=None),
+    ],
+)  # fmt: skip
+async def test_what_did_not_pay_the_period_is_passed_over(
+    gateway: StripeGateway, stripe: RecordingServer, other: dict[str, Any]
+) -> None:
+    request = await sent(gateway, stripe, renewal(), page(other), method("cus_1"))
+    assert request.form["metadata[capacity_payment]"] == f"acme/{STARTED_AT}/3"
+
+
+@pytest.mark.parametrize("asked", [renewal(customer=None), payment(attended=False), payment()])
+async def test_only_the_renewals_of_a_customer_are_looked_for(
+    gateway: StripeGateway, stripe: RecordingServer, asked: Payment
+) -> None:
+    await sent(gateway, stripe, asked, method())
+
+
+async def test_every_page_is_read(gateway: StripeGateway, stripe: RecordingServer) -> None:
+    others = [listed(payment=None, id=f"pi_other_{number}") for number in range(4)]
+    pages = [page(*others[:2], has_more=True), page(*others[2:], has_more=True), page(listed())]
+    assert await found(gateway, stripe, *pages) == "pi_before"
+    first, second, third = map(query, stripe.requests)
+    assert first == FIRST_PAGE
+    assert second == FIRST_PAGE | {"starting_after": "pi_other_1"}
+    assert third == FIRST_PAGE | {"starting_after": "pi_other_3"}
+
+
+@pytest.mark.parametrize("status", ["succeeded", "processing"])
+@pytest.mark.parametrize("money", [{"amount": 4901}, {"amount": 4899}, {"currency": "eur"}])
+async def test_a_payment_over_other_money_is_for_somebody_to_look_at(
+    gateway: StripeGateway, stripe: RecordingServer, status: str, money: dict[str, Any]
+) -> None:
+    with pytest.raises(GatewayUnavailable, match="pi_other, and 4900 usd are due: nothing is charged"):
+        await found(gateway, stripe, page(listed(status, id="pi_other", **money)))
+    assert await found(gateway, stripe, page(listed(id="pi_other", **money), listed())) == "pi_before"
+
+
+async def test_money_is_compared_as_stripe_counts_it(gateway: StripeGateway, stripe: RecordingServer) -> None:
+    asked = renewal(amount=Money(4900, "UGX"))
+    assert await found(gateway, stripe, page(listed(amount=490_000, currency="ugx")), asked=asked) == "pi_before"
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        *OUTAGES,
+        *CONFLICTS,
+        page(has_more=True),
+        page({"id": "pi_before", "status": "succeeded"}),
+        page(listed("requires_capture")),
+        page(listed("a status of next year")),
+    ],
+)
+async def test_in_doubt_nothing_is_charged(gateway: StripeGateway, stripe: RecordingServer, doubt: Answer) -> None:
+    for pages in ([doubt], [page(listed(payment=None), has_more=True), doubt]):
+        with pytest.raises(GatewayUnavailable):
+            await found(gateway, stripe, *pages)
+
+
+async def test_a_renewal_of_a_customer_whom_stripe_does_not_know(
+    gateway: StripeGateway, stripe: RecordingServer
+) -> None:
+    nobody = error(400, "invalid_request_error", "resource_missing", param="customer")
+    reference = await found(gateway, stripe, nobody)
+    assert await gateway.proceed(reference, renewal()) == Declined("Stripe knows no such customer or payment method.")

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from tests.docs.documents import PACKAGE
 
-LEVELS = ("debug", "info", "warning", "error")
+METHODS = ("debug", "info", "warning", "error", "exception", "critical", "log")
+"""Of a logger; the last three are no levels of ours, and stand in no table."""
 LOGGERS = ("log", "_log")
 ROOM_FIELDS = ("account", "room")
 """What `LiveRoom.fields` has."""
@@ -41,7 +42,7 @@ def _lines() -> Iterator[Line]:
             name = ast.unparse(node.func)
             if name == "complain":
                 yield Line(place, event, "error", frozenset({"error", "at"}))
-            elif name.rpartition(".")[0] in LOGGERS and name.rpartition(".")[2] in LEVELS:
+            elif name.rpartition(".")[0] in LOGGERS and name.rpartition(".")[2] in METHODS:
                 fields: set[str] = set()
                 for keyword in node.keywords:
                     fields |= {keyword.arg} if keyword.arg is not None else _spread(keyword.value)
