@@ -1,4 +1,5 @@
-# One image for every role of the program. It was checked as far as that goes without Docker (tests/ops/test_containers.py).
+# One image for every role of the program. It was built and run with Docker 20.10, with a stand-in for the base image;
+# tests/ops/test_containers.py checks it as far as that goes without an engine.
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/capacity
@@ -12,7 +13,9 @@ COPY static static
 RUN /opt/capacity/bin/pip install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --home-dir /var/lib/capacity --create-home --shell /usr/sbin/nologin capacity
+RUN groupadd --gid 10001 capacity \
+    && useradd --no-log-init --uid 10001 --gid 10001 --home-dir /var/lib/capacity --no-create-home --shell /usr/sbin/nologin capacity \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/capacity
 COPY --from=build /opt/capacity /opt/capacity
 ENV PATH=/opt/capacity/bin:$PATH CAPACITY_DATA_DIR=/var/lib/capacity
 USER 10001
