@@ -100,7 +100,7 @@ def judge_directory(found: Directory) -> Finding:
         return problem(
             check,
             f"{path} cannot be written" if not found.writable else f"{path} is somebody else's",
-            "give it to the user of the service, or name another in CAPACITY_DATA_DIR",
+            "run this as the user of the service, give that user the directory, or name another in CAPACITY_DATA_DIR",
         )
     if found.free_bytes < FREE_BYTES_MIN:
         return problem(
