@@ -25,7 +25,7 @@ from typing import Generic, Literal, Self, TypedDict, TypeVar
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as dial
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from capacity.client.errors import (
@@ -200,7 +200,7 @@ class Connection(Generic[M]):
                     raise problem from None
                 await self._lost(problem.status, problem.code or "", because=problem)
                 continue
-            except (OSError, TimeoutError, InvalidHandshake) as error:
+            except (OSError, TimeoutError, WebSocketException) as error:
                 why = str(error) or type(error).__name__
                 await self._lost(LOST, "", because=Unreachable(f"{self._address} cannot be reached ({why})"))
                 continue

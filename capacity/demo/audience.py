@@ -3,8 +3,8 @@
     CAPACITY_TOKEN_KEY=… python -m capacity.demo.audience http://127.0.0.1:8000 --account demo --room welcome
 
 Guests arrive until the room is full and a line waits behind it; how many that is they hear from the server, so that
-more come after an upgrade. Each does what a real page does: comes back within the spread when told to refresh, follows
-the close codes, and sometimes leaves, or loses the connection and returns. The process ends when its standard input
+more come after an upgrade. Each does what a real page does, by `capacity.client`: comes back within the spread when told to
+refresh, follows the close codes. Some leave, or lose the connection and return. The process ends when its standard input
 does, which is a pipe from the demo: so it never outlives the demo, however that ends.
 """
 
@@ -13,33 +13,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
-import logging
 import os
 import random
 import sys
 import threading
 import time
-from typing import Any, Literal
+from typing import Literal
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.typing import Subprotocol
-
+from capacity.client import Attendee, NotConnected, Problem, Stopped
 from capacity.demo.tokens import mint
 
 SECRET_VARIABLE = "CAPACITY_TOKEN_KEY"
-STOP_CODES = frozenset({1000, 1002, 1007, 1008, 1009, 4401, 4404, 4409, 4410})
-SOON_CODE = 1012
-SOON_SECONDS_MAX = 2.0
-GROWING_SECONDS_FIRST, GROWING_SECONDS_MAX = 1.0, 30.0
 DROP_SECONDS_MAX = 8.0
-STABLE_SECONDS = 10.0
-OPEN_SECONDS = 10.0
 TURNED_AWAY_SECONDS = 10.0
 FILL_SECONDS = 40.0
 
-Plan = Literal["stay", "leave", "drop"]
+Plan = Literal["leave", "drop", "ended"]
 
 
 class Audience:
@@ -75,14 +64,13 @@ class Audience:
 
 
 class Guest:
-    """One attendee with one page."""
+    """One attendee with one page, which reloads itself when told to refresh."""
 
     def __init__(self, audience: Audience, number: int) -> None:
         options = audience.options
         self._audience = audience
         self._random = audience.random
-        self._address = f"{options.url.rstrip('/').replace('http', 'ws', 1)}/v1/ws"
-        self._token = mint(
+        token = mint(
             audience.secret,
             f"guest-{number}",
             account=options.account,
@@ -90,63 +78,37 @@ class Guest:
             role="attendee",
             name=f"Guest {number}",
         )
+        self._attendee = Attendee(options.url, token, refresh="reconnect", chance=self._random.random)
         self._leaves_at = time.monotonic() + self._random.expovariate(1 / options.stay_seconds)
 
     async def attend(self) -> None:
-        """Connect, and again after every end that asks for it, until the guest leaves or is told to stop."""
-        attempts = 0
-        while True:
-            code: int | None = None
-            began = time.monotonic()
-            try:
-                async with connect(
-                    self._address,
-                    subprotocols=[Subprotocol("capacity.v1"), Subprotocol(f"bearer.{self._token}")],
-                    compression=None,
-                    proxy=None,
-                    open_timeout=OPEN_SECONDS,
-                    ping_interval=None,
-                    close_timeout=2,
-                ) as connection:
-                    plan = await self._follow(connection)
-                    if plan == "leave":
-                        return
-                    if plan == "drop":
-                        connection.transport.abort()
-                        await asyncio.sleep(self._random.uniform(1, DROP_SECONDS_MAX))
-                    continue
-            except ConnectionClosed as closed:
-                code = closed.rcvd.code if closed.rcvd is not None else None
-            except (OSError, TimeoutError, InvalidHandshake):
-                pass
-            if code in STOP_CODES:
+        """Be there, and come back after every loss, until the guest leaves or is turned away."""
+        try:
+            while (plan := await self._follow()) == "drop":
+                await self._attendee.disconnect()
+                await asyncio.sleep(self._random.uniform(1, DROP_SECONDS_MAX))
+            if plan == "ended":
                 self._audience.turned_away_at = time.monotonic()
-                return
-            if time.monotonic() - began >= STABLE_SECONDS:
-                attempts = 0
-            longest = min(GROWING_SECONDS_MAX, GROWING_SECONDS_FIRST * 2**attempts)
-            attempts += 1
-            await asyncio.sleep(self._random.uniform(0, SOON_SECONDS_MAX if code == SOON_CODE else longest))
+            else:
+                await self._attendee.leave()
+        except (Stopped, Problem):
+            self._audience.turned_away_at = time.monotonic()
+        except NotConnected:
+            pass  # just lost: the place lapses
+        finally:
+            await self._attendee.disconnect()
 
-    async def _follow(self, connection: ClientConnection) -> Plan:
-        """Hear the server until this connection should end: "stay" comes back at once, as a page that reloads."""
-        drops_at = time.monotonic() + self._random.expovariate(1 / self._audience.options.drop_seconds)
-        while True:
-            now = time.monotonic()
-            if now >= self._leaves_at:
-                await connection.send('{"type":"leave"}')
-                return "leave"
-            if now >= drops_at:
-                return "drop"
-            try:
-                async with asyncio.timeout(min(self._leaves_at, drops_at) - now):
-                    message: dict[str, Any] = json.loads(await connection.recv())
-            except TimeoutError:
-                continue
-            self._audience.limit = message.get("seat_limit", self._audience.limit)
-            if message["type"] == "refresh":
-                await asyncio.sleep(self._random.uniform(0, message["spread_ms"] / 1000))
-                return "stay"
+    async def _follow(self) -> Plan:
+        """Hear the server until something is to be done about it."""
+        now = time.monotonic()
+        drops_at = now + self._random.expovariate(1 / self._audience.options.drop_seconds)
+        try:
+            async with asyncio.timeout(min(self._leaves_at, drops_at) - now):
+                async for message in self._attendee:
+                    self._audience.limit = getattr(message, "seat_limit", self._audience.limit)
+        except TimeoutError:
+            return "leave" if self._leaves_at <= drops_at else "drop"
+        return "ended"
 
 
 def _end_with_standard_input() -> None:
@@ -175,7 +137,6 @@ def main() -> int:
     if not secret:
         print(f"{SECRET_VARIABLE} must hold the secret that the server checks tokens with.", file=sys.stderr)
         return 2
-    logging.getLogger("websockets").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_standard_input, name="standard-input", daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Audience(options, secret).arrive())

@@ -34,7 +34,7 @@ ARROWS = {
     "web": {"hub", "billing", "store", "protocol", "domain"},
     "client": {"store", "protocol", "domain"},
     "rehearsal": {"top", "client", "demo", "protocol", "domain"},
-    "demo": {"top", "web", "hub", "store", "protocol", "domain"},
+    "demo": {"top", "client", "web", "hub", "store", "protocol", "domain"},
     "top": {"top", "demo", "rehearsal", "client", "web", "hub", "hooks", "billing", "store", "protocol", "domain"},
 }
 """Layer → the layers that it may import, besides itself and the base."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -47,6 +49,7 @@ from tests.support.service import (
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
+AT_ONCE = 5
 SEATED = json.dumps({"type": "seated", "room": ROOM, "participant": "ada", "seat_limit": 5, "occupied": 1})
 
 
@@ -329,6 +332,51 @@ async def test_a_server_that_cannot_be_reached() -> None:
         with pytest.raises(client.Unreachable, match="cannot be reached") as unreachable:
             await service.get_plans()
         assert SECRET not in str(unreachable.value)
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"use_uvloop": on}) for on in (False, True)], ids=["asyncio", "uvloop"]
+)
+async def test_a_proxy_that_takes_connections_and_has_nobody_to_pass_them_to(hub: Hub, billing: Billing) -> None:
+    """As Docker's does while the container behind it starts: closed at once, after the request, within an answer, or nonsense."""
+    await billing.account(1)
+    answers = [b"", b"HTTP/1.1 101 Switch", b"\x00\xff\r\n\r\n"]
+    left = answers.copy()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if left:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(left.pop())
+            writer.close()
+        else:
+            there = await asyncio.open_connection("127.0.0.1", urlsplit(hub.address).port)
+            await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    async def come_up() -> asyncio.Server:
+        await asyncio.to_thread(close_at_once, listener, AT_ONCE)
+        return await asyncio.start_server(proxy, sock=listener)
+
+    changes: list[Change] = []
+    coming_up = asyncio.create_task(come_up())
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with Attendee(address, token("ada"), on_change=changes.append, chance=lambda: 0.0) as ada:
+        assert isinstance(await anext(ada), Waiting)
+    assert changes[:-1] == [Lost(LOST, "", 0.0)] * (AT_ONCE + len(answers)) and isinstance(changes[-1], Connected)
+    (await coming_up).close()
+
+
+def close_at_once(listener: socket.socket, times: int) -> None:
+    for _ in range(times):
+        listener.accept()[0].close()
+
+
+async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while piece := await source.read(65_536):
+        sink.write(piece)
+        await sink.drain()
+    sink.close()
 
 
 async def test_a_cancelled_iteration_leaves_nothing_behind(hub: Hub, billing: Billing) -> None:
