@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from capacity.store import keys
-from tests.chaos import checks
+from capacity.store.keys import RoomName
+from tests.chaos import checks, hooks
 from tests.chaos.audit import Entry
 from tests.chaos.journal import Event
 from tests.chaos.outcome import Outcome, Scenario
@@ -146,6 +147,26 @@ def test_a_call_that_oversells_and_a_history_that_breaks_are_found() -> None:
     assert len(checks.histories(broken)) == 2
     assert any("broke" in line for line in checks.audited("room", broken, loses_data=False))
     assert not checks.audited("room", broken, loses_data=True)
+
+
+def test_webhooks_that_are_missing_untrue_or_repeated_are_found() -> None:
+    (crossed,) = entries((snapshot(1, 1), snapshot(2, 2)))
+    crossed.body["near"] = {"level": "full"}
+    audit = {RoomName("acme", "room"): [crossed]}
+    told = hooks.Told("acme", "room", "1:a", 2, "room.full")
+    assert hooks.wanted(audit) == {told}
+
+    def found(*taken: hooks.Told, loses_data: bool = False) -> list[str]:
+        return hooks.untrue(audit, {str(number): one for number, one in enumerate(taken)}, [], loses_data=loses_data)
+
+    gone, never = told._replace(type=hooks.TURNED_AWAY), told._replace(revision=3)
+    assert not found(told) and not found(told, gone, gone), "who left, and who was there at the end"
+    assert [line.rpartition(") ")[2] for line in found()] == ["was never told"]
+    assert [line.rpartition(") ")[2] for line in found(told, told)] == ["came under 2 ids"]
+    assert [line.rpartition(") ")[2] for line in found(told, never)] == ["did not happen"]
+    assert [line.rpartition(") ")[2] for line in found(told, gone._replace(revision=3))] == ["did not happen"]
+    assert not found(never, loses_data=True) and found(told, told, loses_data=True)
+    assert hooks.untrue(audit, {"0": told}, ["no signature"], loses_data=True) == ["webhooks: no signature"]
 
 
 def test_a_scenario_that_cannot_run_says_why_and_fails_nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.chaos import checks
+from tests.chaos import checks, hooks
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
@@ -41,6 +41,9 @@ def judge(world: World) -> None:
     if not scenario.loses_data:
         crossings = {name.room: checks.crossings(entries) for name, entries in world.audit.entries.items()}
         outcome.violations += checks.repeated_notices(journal.events, crossings)
+    endpoint = world.endpoint
+    told = hooks.untrue(world.audit.entries, endpoint.taken, endpoint.faults, loses_data=scenario.loses_data)
+    outcome.violations += told[: checks.SHOWN_MAX]
     for hub in world.hubs:
         outcome.violations += hub.faults(scenario.errors)[: checks.SHOWN_MAX]
     if world.monitor.statuses[500]:

@@ -26,11 +26,13 @@ from tests.chaos.audit import Audit
 from tests.chaos.billing import Billing
 from tests.chaos.checks import leaks
 from tests.chaos.differences import differences
+from tests.chaos.hooks import Endpoint, wanted
 from tests.chaos.hubs import HubProcess
 from tests.chaos.journal import Journal
 from tests.chaos.monitor import Monitor
 from tests.chaos.outcome import Outcome, Scenario
 from tests.chaos.proxy import Proxy
+from tests.support.service import WEBHOOK_SECRET
 from tests.support.waiting import wait_until
 
 WARM_WITHIN_SECONDS = 10.0
@@ -55,6 +57,7 @@ class World:
         self.chance = random.Random(f"{seed} {scenario.name}")
         self.outcome = Outcome(scenario.name, seed)
         self.journal = Journal()
+        self.endpoint = Endpoint(seed)
         self.accounts = [
             Account(f"account-{number}", limit, tuple(f"a{number}r{room}" for room in range(scenario.rooms)))
             for number, limit in enumerate(scenario.seats)
@@ -82,6 +85,12 @@ class World:
         self.http = httpx.AsyncClient(timeout=3)
         await asyncio.to_thread(store.start)
         self.redis = store.client()
+        settings = {
+            **times.SETTINGS,
+            "grace_seconds": self.scenario.grace_seconds,
+            "hook_urls": await self.endpoint.start(),
+            "hook_secret": WEBHOOK_SECRET,
+        }
         for number in range(self.scenario.hubs):
             url = self.store.url
             if self.scenario.proxied:
@@ -89,7 +98,6 @@ class World:
                 await self.store_proxies[-1].start()
                 url = f"redis://127.0.0.1:{self.store_proxies[-1].port}"
             files_max = self.scenario.files_max if number == 0 else None
-            settings = times.SETTINGS | {"grace_seconds": self.scenario.grace_seconds}
             self.hubs.append(HubProcess(number, url, self.directory, settings, files_max=files_max))
             self.hubs[-1].start()
             if self.scenario.proxied:
@@ -131,6 +139,7 @@ class World:
             hub.kill()
         for proxy in (*self.hub_proxies, *self.store_proxies):
             await proxy.stop()
+        await self.endpoint.stop()
         if hasattr(self, "redis"):
             await self.redis.aclose()
             await self.http.aclose()
@@ -160,6 +169,9 @@ class World:
         await self.settle()
         await self.audit.end()
         await self.monitor.end()
+        if not self.scenario.loses_data:
+            await self.endpoint.all_of(wanted(self.audit.entries))
+            await self.audit.read()  # what happened meanwhile
         self.outcome.seconds = time.monotonic() - began
         verdict.judge(self)
         return self.outcome
