@@ -335,8 +335,11 @@ function release(client) {
   }
 }
 
+const LOSSES = /** @type {const} */ (["offline", "restarting", "busy", "unavailable", "lost"]);
+
 /**
- * How the connection is doing, in words; `kept` is what the reader does not lose by it.
+ * How the connection is doing, in words; `kept` is what the reader does not lose by it. The longest says how high it is,
+ * so that nothing moves when the connection is lost.
  * @param {Texts} t
  * @param {import("./types.js").Connection} connection
  * @param {string} kept
@@ -345,6 +348,11 @@ export function connectionLine(t, connection, kept) {
   const { state, code, reason } = connection;
   const busy = reason === "overloaded" || code === 4429;
   const why = reason === "offline" ? "offline" : code === 1012 ? "restarting" : busy ? "busy" : reason === "unavailable" ? "unavailable" : "lost";
-  const text = t.say(state === "reconnecting" ? `connection_${why}` : `connection_${state}`);
-  return h("p", { class: "line quiet", part: "connection", "data-state": state }, state === "reconnecting" && kept ? `${text} ${kept}` : text);
+  const lost = (/** @type {string} */ how) => `${t.say(`connection_${how}`)} ${kept}`.trim();
+  return h(
+    "div",
+    { class: "stack" },
+    ...LOSSES.map((how) => h("p", { class: "line ghost", "aria-hidden": "true" }, lost(how))),
+    h("p", { class: "line quiet", part: "connection", "data-state": state }, state === "reconnecting" ? lost(why) : t.say(`connection_${state}`)),
+  );
 }

@@ -216,10 +216,11 @@ export class HostBanner extends CapacityElement {
   #ghost(t) {
     const price = t.price({ amount: 999_900, currency: "USD" });
     const offer = `${t.say("offer_price", { plan: "Business", n: 1_000, price })} ${t.say("full_in", { duration: t.duration(2_700) })}`;
+    const lines = [t.say("asks_here", { name: "Maria Mustermann" }), t.say("connection_lost"), t.say("problem_unreachable")];
     return h(
       "div",
       { class: "banner ghost", "aria-hidden": "true" },
-      h("div", {}, h("p", { class: "title" }, t.say("full_title", { waiting: t.say("people_wait", { n: 1_000 }) })), h("p", {}, offer), h("p", {}, t.say("asks_here", { name: "Maria Mustermann" }))),
+      h("div", {}, h("p", { class: "title" }, t.say("full_title", { waiting: t.say("people_wait", { n: 1_000 }) })), h("p", {}, offer), h("div", { class: "stack" }, ...lines.map((line) => h("p", {}, line)))),
       h("p", { class: "actions" }, h("span", { class: "button" }, t.say("ask"))),
     );
   }

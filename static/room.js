@@ -4,12 +4,19 @@
 import { CapacityElement, connectionLine, h } from "./element.js";
 
 const NEWS_MAX = 6;
+/** What may be refused; of what the service says itself the longest. @type {readonly [key: string, values: Record<string, string>][]} */
+const REFUSALS = [
+  ["concurrent_sessions_reached", {}],
+  ["no_connection", {}],
+  ["host_token_text", {}],
+  ["refused", { message: "The service cannot reach its store; seats are kept, try again shortly." }],
+];
 const STATES = /** @type {const} */ (["not_started", "open", "ended"]);
 
 export class Room extends CapacityElement {
   static texts = /** @type {const} */ (["common", "host"]);
   static css = `
-.head { display: flex; flex-wrap: wrap; gap: 0.5em; align-items: center; }
+.head { display: flex; flex-wrap: wrap; gap: 0.5em; align-items: center; min-block-size: 1.5em; }
 .pill { padding: 0 0.625em; border: 1px solid currentColor; border-radius: 2em; font-size: 0.875em; color: var(--_quiet); }
 .pill.open { color: var(--_good); }
 .second { margin-block-start: 1em; }
@@ -126,9 +133,17 @@ export class Room extends CapacityElement {
           h("h2", { id: "title", tabindex: "-1" }, t.say("webinar")),
           state !== null && h("span", { class: `pill ${state}`, part: "state" }, t.say(`state_${state}`)),
         ),
-        // All three in one place: the longest says how high it is, and nothing moves when the state changes.
-        h("div", { class: "stack" }, ...STATES.map((each) => h("p", { class: each === state ? "" : "ghost", "aria-hidden": each === state ? null : "true" }, t.say(`room_${each}`)))),
-        h("p", { class: "bad", role: "alert", part: "refusal" }, this.#refusal === null ? "" : t.say(this.#refusal.key, this.#refusal.values)),
+        // All in one place: the longest says how high it is, and nothing moves when the state changes or something is refused.
+        h(
+          "div",
+          { class: "stack" },
+          ...STATES.map((each) => {
+            const seen = each === state && this.#refusal === null;
+            return h("p", { class: seen ? "" : "ghost", "aria-hidden": seen ? null : "true" }, t.say(`room_${each}`));
+          }),
+          ...REFUSALS.map(([key, values]) => h("p", { class: "bad ghost", "aria-hidden": "true" }, t.say(key, values))),
+          h("p", { class: "bad", role: "alert", part: "refusal" }, this.#refusal === null ? "" : t.say(this.#refusal.key, this.#refusal.values)),
+        ),
         h(
           "p",
           { class: "actions" },

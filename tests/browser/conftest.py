@@ -33,11 +33,21 @@ CHROMIUM_ARGUMENTS = (
 LANGUAGES = ("en", "de", "es", "pl", "ru")
 WAIT_MS = 10_000
 WATCH = """
-  window.capacityShift = 0;
+  window.capacityShifts = [];
+  const placed = ({ x, y, width, height }) => [x, y, width, height].map(Math.round).join(" ");
+  const within = (root) => [...root.querySelectorAll("*")].flatMap((node) => [node, ...(node.shadowRoot ? within(node.shadowRoot) : [])]);
+  const at = (rect) => within(document).filter((node) => placed(node.getBoundingClientRect()) === placed(rect));
+  const named = (node) => (node instanceof Element ? `${node.localName}.${node.className}` : node.nodeName);
+  const moves = ({ node, previousRect, currentRect }) =>
+    `${(node ? [node] : at(currentRect)).map(named).join(" or ")} from ${placed(previousRect)} to ${placed(currentRect)}`;
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.capacityShift += entry.value;
+    for (const { value, startTime, hadRecentInput, sources } of list.getEntries()) {
+      if (hadRecentInput) continue;
+      window.capacityShifts.push(`${value.toFixed(5)} after ${Math.round(startTime)} ms: ${sources.map(moves).join("; ")}`);
+    }
   }).observe({ type: "layout-shift", buffered: true });
 """
+"""What moved without a click before it, in words. The browser names no node of a shadow tree: its place tells which it is."""
 
 
 class Pages:

@@ -204,7 +204,7 @@ def test_an_overlay_is_there_when_it_has_something_to_say(
         expect(banner).to_be_hidden()
         room.give(4)
         expect(banner).to_be_visible()
-    assert page.evaluate("window.capacityShift") == 0
+    assert page.evaluate("window.capacityShifts") == []
 
 
 def test_the_upgrade_can_be_sold_by_the_page(pages: Pages, service: Service, platform: Platform, room: Room) -> None:

@@ -143,7 +143,7 @@ def test_nothing_moves_when_the_banner_comes(pages: Pages, service: Service, wid
         for message in messages:
             opened[0].send(json.dumps(message))
         expect(banner).to_have_attribute("data-level", level)
-    assert page.evaluate("window.capacityShift") == 0
+    assert page.evaluate("window.capacityShifts") == []
 
 
 class Loaded(Stage):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
+from capacity.errors import ErrorCode
 from tests.browser import scenes
 from tests.browser.conftest import Pages
 from tests.browser.service import Room, Service, wait_for
@@ -71,7 +72,83 @@ def test_nothing_moves_when_a_banner_comes_and_when_the_limit_rises(pages: Pages
             room.give(25)
             expect_banner(host, "good", "The seat limit rose from 3 to 25")
             expect(host.locator("[part=held]")).to_have_text("3")
-    assert host.evaluate("window.capacityShift") == 0
+    assert host.evaluate("window.capacityShifts") == []
+
+
+PLACES = """() => Object.fromEntries([...document.querySelectorAll("[data-capacity]")].flatMap(({ localName, shadowRoot }) =>
+  [...shadowRoot.querySelectorAll(".banner:not(.ghost), .card, h2, .gauge, dt, .plot, .keys, .bad, .actions, .line")]
+    .filter((node) => !node.closest(".banner > *, dialog"))
+    .map((node, index) => [`${localName} ${node.localName}.${node.className} (${index})`, node.getBoundingClientRect()])
+    .map(([name, { x, y }]) => [name, [Math.round(x + scrollX), Math.round(y + scrollY)]])))"""
+"""Where the parts of the console begin, also those below what the screen shows, which no browser counts as moved."""
+
+LONG = "A webinar about everything that a room can hold, and about who waits for it"
+ASKED = {"type": "upgrade_requested", "room": scenes.ROOM, "participant": "o", "name": "Omar", "plan": "business"}
+OTHER = {**scenes.near_full(46, 50), "room": LONG}
+REFUSED = {"type": "error", "code": ErrorCode.CONCURRENT_SESSIONS_REACHED, "message": ""}
+AWAY = {"type": "error", "code": ErrorCode.UNAVAILABLE, "message": ErrorCode.UNAVAILABLE.message}
+BANNER = ".banner:not(.ghost)"
+STATES: tuple[tuple[str, list[scenes.Message], str, str], ...] = (
+    ("not started", [scenes.occupancy(0, 50, line=3, state="not_started")], BANNER, "3 people wait for you"),
+    ("refused", [REFUSED], "[part=refusal]", "as many rooms open as its plan allows"),
+    ("no store", [AWAY], "[part=refusal]", "cannot reach its store"),
+    ("open", [scenes.occupancy(20, 50)], "[part=state]", "Open"),
+    ("forecast", [scenes.occupancy(46, 50), scenes.near_full(46, 50)], BANNER, "At this rate"),
+    ("no forecast", [scenes.near_full(46, 50, soon=None)], BANNER, "Nearly full"),
+    ("forecast again", [scenes.near_full(46, 50, soon=900.0)], BANNER, "15 minutes"),
+    ("full", [scenes.occupancy(50, 50, line=1_234), scenes.near_full(50, 50, line=1_234)], BANNER, "1,234 people"),
+    ("asked", [ASKED], BANNER, "Omar asks"),
+    ("other rooms' news", [OTHER, {**OTHER, "level": "full"}] * 3, ".news li:nth-child(6)", LONG),
+    ("raised", [scenes.limit_change(1_000, 50), scenes.occupancy(999, 1_000, held=949)], BANNER, "949 people"),
+    ("full, told late", [scenes.near_full(1_000, 1_000, line=7)], "[part=occupied]", "999"),
+)
+LOST = (
+    (1012, "restarting", "The service is restarting"),
+    (4429, "overloaded", "The service is busy"),
+    (1011, "unavailable", "The service is not available"),
+    (1006, "", "The connection was lost"),
+)
+"""How a connection ends, and the words for it."""
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+def test_nothing_moves_in_the_states_that_only_load_brings(pages: Pages, service: Service, width: int) -> None:
+    """A slow processor, forecasts that come and go, long news, a raise that is no news any more, connections that end."""
+    stage = scenes.Stage(pages, service, width=width)
+    page = stage.page()
+    page.clock.install()
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 6})
+    opened: list[WebSocketRoute] = []
+    page.route_web_socket(scenes.SOCKET, lambda route: opened.append(route))
+    page.goto(stage.address("/host", stage.host()))
+    expect(page.locator("[part=occupied]")).to_have_text("–")
+    wait_for(lambda: page.evaluate("true") and opened, what="a connection")
+    places = page.evaluate(PLACES)
+    moved: list[str] = []
+
+    def look(state: str, selector: str, text: str) -> None:
+        expect(page.locator(selector)).to_contain_text(text)
+        for name, place in page.evaluate(PLACES).items():
+            if place != places.setdefault(name, place):
+                moved.append(f"{state}: {name} from {places[name]} to {place}")
+                places[name] = place
+
+    for state, messages, selector, text in STATES:
+        for message in messages:
+            opened[-1].send(json.dumps(message))
+        look(state, selector, text)
+    page.clock.run_for(8_000)
+    look("no news any more", BANNER, "The room is full: nobody waits yet")
+    for code, reason, text in LOST:
+        last = len(opened)
+        opened[-1].close(code=code, reason=reason)
+        look(text, "[part=connection]", text)
+        page.clock.run_for(60_000)
+        wait_for(lambda last=last: page.evaluate("true") and len(opened) > last, what="another connection")  # type: ignore[misc]
+        opened[-1].send(json.dumps(scenes.occupancy(999, 1_000)))
+        look(f"{text}, and is back", "[part=connection]", "Connected")
+    assert not moved, "\n".join(moved)
+    assert page.evaluate("window.capacityShifts") == []
 
 
 def test_the_host_ends_the_webinar_for_everyone(pages: Pages, room: Room) -> None:

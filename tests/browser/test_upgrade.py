@@ -127,7 +127,7 @@ def test_the_room_fills_and_an_upgrade_lets_the_line_in(pages: Pages, service: S
                 expect(second.locator("[part=waiting]")).to_have_text("in a line of 2")
                 expect_banner(host, "full", "The room is full: 2 people wait")
                 for page in (attendee, second):
-                    assert page.evaluate("window.capacityShift") == 0
+                    assert page.evaluate("window.capacityShifts") == []
                     mark(page)
 
                 dialog = upgrade(host)
@@ -142,7 +142,7 @@ def test_the_room_fills_and_an_upgrade_lets_the_line_in(pages: Pages, service: S
                 for page in (attendee, second):
                     expect(page.get_by_role("heading", name="You have a seat")).to_be_visible()
                     assert not is_marked(page), "the waiting page has not reloaded itself"
-                    assert page.evaluate("window.capacityShift") == 0
+                    assert page.evaluate("window.capacityShifts") == []
                 expect_done(dialog)
                 expect_banner(host, "good", RISEN)
                 expect(host.locator("[part=occupied]")).to_have_text(str(SEATS + 2))
@@ -151,7 +151,7 @@ def test_the_room_fills_and_an_upgrade_lets_the_line_in(pages: Pages, service: S
                 expect(button).to_have_count(0)
                 expect(host.locator(".news li").first).to_contain_text(RISEN)
     assert is_marked(host), "the host's page was reloaded"
-    assert host.evaluate("window.capacityShift") == 0
+    assert host.evaluate("window.capacityShifts") == []
 
 
 def test_a_declined_card_changes_nothing_and_another_can_be_tried(pages: Pages, full: FullRoom) -> None:
