@@ -28,16 +28,18 @@ class Relay:
         self._put = put
 
     async def run(self) -> None:
-        """Relay until cancelled; whatever the store does, this goes on. What could not be done now is found when it is looked for."""
+        """Relay until cancelled; whatever the store does, this goes on, and what could not be done now is done when it answers again."""
         loop = asyncio.get_running_loop()
         look_at = loop.time()
+        left: set[str] = set()
         while True:
-            accounts: Iterable[str] = await self._outbox.wait(max(0.0, look_at - loop.time()))
+            left |= await self._outbox.wait(max(0.0, look_at - loop.time()))
             try:
-                await self._relay_all(accounts)
                 if loop.time() >= look_at:
                     look_at = loop.time() + LOOK_SECONDS
-                    await self._relay_all(await self._outbox.look())
+                    left |= set(await self._outbox.look())
+                await self._relay_all(left)
+                left = set()
             except Unavailable:
                 look_at = loop.time() + LOOK_SECONDS
 

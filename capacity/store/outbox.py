@@ -145,6 +145,7 @@ class Outbox:
         self._clock = clock
         self._noted: set[str] = set()
         self._noted_since = clock()
+        self._noted_last = ""
         self._written: set[str] = set()
         self._told = asyncio.Event()
 
@@ -157,6 +158,7 @@ class Outbox:
             return
         await scripts.HOOK_NOTE.run(self._client, (keys.HOOK_ACCOUNTS, keys.HOOK_NOTED), [account, self._look_every_ms])
         self._noted.add(account)
+        self._noted_last = account
 
     def written(self, account: str) -> None:
         """Something was written to an account's outbox."""
@@ -172,10 +174,17 @@ class Outbox:
         return written
 
     async def look(self) -> list[str]:
-        """Return accounts in whose outbox something may have been left behind; no other hub gets them before the next look."""
-        found = await scripts.HOOK_LOOK.run(
-            self._client, (keys.HOOK_ACCOUNTS, keys.HOOK_NOTED), [self._look_every_ms, LOOKED_AT_MS, LOOKS_MAX]
+        """Return accounts in whose outbox something may have been left behind; no other hub gets them before the next look.
+
+        A store that lost data may have lost what was noted, of this process the last first: then everything is noted again.
+        """
+        known, *found = await scripts.HOOK_LOOK.run(
+            self._client,
+            (keys.HOOK_ACCOUNTS, keys.HOOK_NOTED),
+            [self._look_every_ms, LOOKED_AT_MS, LOOKS_MAX, self._noted_last],
         )
+        if not known:
+            self._noted, self._noted_last = set(), ""
         return [account.decode() for account in found]
 
     async def read(self, account: str) -> Piece:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import redis
 
+from capacity.errors import Unavailable
+from capacity.hooks.relay import LOOK_SECONDS, Relay
 from capacity.protocol import hooks
 from capacity.protocol.hooks import Ending, TurnedAway
 from capacity.store import keys
 from capacity.store.hook_queue import HookQueue
-from capacity.store.outbox import LOOKED_AT_MS
+from capacity.store.outbox import LOOKED_AT_MS, Outbox
+from capacity.store.tasks import end
 from tests.e2e.test_join_costs import PIECE, SEATED_COSTS, SWEEP_COST, Commands
 from tests.hooks.room import LOOK_MS, Room
 from tests.store.test_pieces import RULES
@@ -98,7 +103,8 @@ async def test_who_comes_back_in_the_call_that_ends_their_place_waits_again(room
         room.wall_ms += RULES.step_ms
         await room.call("sweep")
     room.wall_ms += RULES.step_ms
-    await room.call(comes, "ann", "h1.2", *(["waiting", 1, 0] if comes == "reassert" else []))
+    had: list[str | int] = ["waiting", 1, 0] if comes == "reassert" else []
+    await room.call(comes, "ann", "h1.2", *had)
     assert types(await room.told()) == ["room.full"]
     await room.call("end", "api")
     away, ended = (event.data for event in await room.told())
@@ -157,6 +163,46 @@ async def test_an_account_is_looked_at_until_nobody_makes_calls_for_it_any_more(
     await client.zadd(keys.HOOK_NOTED, {ACCOUNT: long_ago})
     assert await wait_until(looked_at, within_seconds=5 + LOOK_MS / 1000) == [ACCOUNT]
     assert not await client.exists(keys.HOOK_ACCOUNTS, keys.HOOK_NOTED)
+
+
+async def test_a_store_that_forgot_what_was_noted_is_told_again(room: Room, client: Any) -> None:
+    await room.open(1)
+    await client.delete(keys.HOOK_ACCOUNTS, keys.HOOK_NOTED)
+    assert await room.outbox.look() == []
+    await room.join("ann")
+    assert await client.zscore(keys.HOOK_NOTED, ACCOUNT), "a later call for the account notes it anew"
+    assert await wait_until(room.outbox.look) == [ACCOUNT]
+
+
+async def test_a_clock_that_was_set_back_puts_no_look_off(room: Room, client: Any) -> None:
+    await room.open(1)
+    hour_ms = 3600 * 1000
+    await client.zincrby(keys.HOOK_ACCOUNTS, hour_ms, ACCOUNT)  # as if noted before the clock was set back
+    assert await room.outbox.look() == [ACCOUNT]
+    assert await room.outbox.look() == [], "it is somebody else's until the next look"
+
+
+async def test_what_could_not_be_relayed_is_relayed_when_the_store_answers_again(client: Any) -> None:
+    class Queue(HookQueue):
+        away = 2
+
+        async def put(self, endpoints: Sequence[str], events: Sequence[hooks.Event]) -> int:
+            if self.away:
+                self.away -= 1
+                raise Unavailable("the store is away")
+            return await super().put(endpoints, events)
+
+    room, put = Room(client), asyncio.Event()
+    room.outbox = room.rooms.outbox = Outbox(client)  # which looks for what others left every 30 s alone
+    await room.open(1)
+    relaying = asyncio.create_task(Relay(room.outbox, Queue(client), ["one"], put.set).run())
+    try:
+        await room.join("ann")
+        async with asyncio.timeout(2 * LOOK_SECONDS + 3):
+            await put.wait()
+    finally:
+        await end([relaying])
+    assert await HookQueue(client).waiting("one") == 1
 
 
 async def test_what_cannot_be_read_holds_nothing_up(room: Room, client: Any) -> None:
