@@ -89,6 +89,7 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._drain)
 
     async def _get_ready(self) -> None:
+        systemd.waiting("not ready")
         await self._application.hub.readiness.ready(math.inf)
         if self._metrics is not None and self._metrics_when_ready:
             await self._serve_privately(self._metrics)

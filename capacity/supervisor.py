@@ -113,7 +113,8 @@ class Supervisor:
         """`command` is run with the arguments of `_arguments` behind it. `metrics`: for each worker its private port's
         socket, or None. `ready_seconds`: how long a successor may take to get ready."""
         self._command = command
-        self._environ = {name: value for name, value in environ.items() if name != systemd.VARIABLE}
+        others = {name: value for name, value in environ.items() if name != systemd.VARIABLE}
+        self._environ = {**others, "PYTHONSAFEPATH": "1"}  # or `-m` would import what lies in the current directory
         self._listener = listener
         self._posts = [Post(socket) for socket in metrics]
         self._ready_seconds = ready_seconds
@@ -130,6 +131,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
         _log.info("supervising", address=address_of(self._listener), workers=len(self._posts))
+        self._say_how_many_are_ready()
         async with asyncio.TaskGroup() as group:
             for post in self._posts:
                 group.create_task(self._man(post))
@@ -263,10 +265,18 @@ class Supervisor:
         """Say that a worker is ready, and once that all are."""
         if worker.is_ready:
             _log.info("worker_ready", worker=worker.pid)
-        if not self._were_ready and all(post.manned for post in self._posts):
+        if self._were_ready or self._stopping.done():
+            return
+        if all(post.manned for post in self._posts):
             self._were_ready = True
             _log.info("workers_ready", workers=len(self._posts))
             systemd.ready()
+        else:
+            self._say_how_many_are_ready()
+
+    def _say_how_many_are_ready(self) -> None:
+        manned = sum(post.manned for post in self._posts)
+        systemd.waiting(f"{manned} of {len(self._posts)} workers are ready")
 
     async def _wait_for(self, future: asyncio.Future[Any] | None = None, *, seconds: float | None = None) -> None:
         """Return when the future is done, when we stop, or after so many seconds."""

@@ -17,6 +17,11 @@ VARIABLE = "NOTIFY_SOCKET"
 _log = structlog.get_logger(__name__)
 
 
+def waiting(status: str) -> None:
+    """Say what a start still waits for: what `systemctl status` shows until `ready`."""
+    _notify(f"STATUS={status}")
+
+
 def ready(status: str = "ready") -> None:
     """Say that the service runs, at first or again after `reloading`. `status` is what `systemctl status` shows."""
     _notify("READY=1", f"STATUS={status}")

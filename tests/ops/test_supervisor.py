@@ -67,8 +67,12 @@ class Systemd:
             self._heard.append(dict(line.split("=", 1) for line in text.splitlines()))
 
     def states(self) -> list[str]:
-        """Return the first word of each datagram."""
-        return [next(iter(fields)) for fields in self.heard()]
+        """Return the first word of each datagram that says more than a status."""
+        return [word for fields in self.heard() if (word := next(iter(fields))) != "STATUS"]
+
+    def statuses(self) -> list[str]:
+        """Return what `systemctl status` showed, one after the other."""
+        return [fields["STATUS"] for fields in self.heard()]
 
 
 @pytest.fixture
@@ -165,7 +169,9 @@ async def test_a_roll_loses_no_seat_and_refuses_nobody(
     for line in listening[2:]:
         assert "capacity_ready 1.0" in (await hub.http.get(line["metrics"] + "/metrics")).text
     assert systemd.states() == ["READY", "RELOADING", "READY"]
-    assert hung_up_usec < int(systemd.heard()[1]["MONOTONIC_USEC"]) < time.monotonic_ns() // 1000
+    assert systemd.statuses()[-3:] == ["ready", "rolling", "ready"]
+    (rolling,) = [fields for fields in systemd.heard() if "RELOADING" in fields]
+    assert hung_up_usec < int(rolling["MONOTONIC_USEC"]) < time.monotonic_ns() // 1000
 
     for follower in followers:
         follower.task.cancel()
@@ -255,6 +261,31 @@ def test_a_roll_stops_where_the_program_is_gone_and_a_second_sighup_lets_another
     until(lambda: log.read_text().count('"rolled"') == 2)
     assert len(children(supervisor.pid)) == 1 and children(supervisor.pid) != {worker}
     assert log.read_text().count('"worker_ready"') == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(("--workers", "2"), "0 of 2 workers are ready"), ((), "not ready")], ids=["2", "alone"]
+)
+def test_a_start_without_its_store_is_no_success_and_says_what_it_waits_for(
+    start: Callable[..., Program], systemd: Systemd, arguments: tuple[str, ...], status: str
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen: who comes is refused
+        store = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        program = start(*arguments, CAPACITY_REDIS_URL=store, **systemd.variable)
+        program.until(lambda: events(program, "hub_not_ready") >= 1 and systemd.statuses())
+        assert (systemd.states(), systemd.statuses()) == ([], [status])
+        assert program.end(signal.SIGTERM)[0] == 0
+    assert (systemd.states(), systemd.statuses()) == (["STOPPING"], [status, "draining"])
+
+
+def test_a_worker_is_of_the_program_that_was_started_not_of_the_directory(
+    start: Callable[..., Program], tmp_path: Path
+) -> None:
+    (tmp_path / "capacity.py").write_text("raise SystemExit(77)", "utf-8")
+    program = start("--workers", "1", command=(sys.executable, "-P", "-m", "capacity"), cwd=tmp_path)
+    program.ready()
+    assert events(program, "worker_ended") == 0
 
 
 def test_a_process_alone_does_not_end_by_sighup(start: Callable[..., Program], systemd: Systemd) -> None:
