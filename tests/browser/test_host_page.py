@@ -147,6 +147,12 @@ def test_nothing_moves_in_the_states_that_only_load_brings(pages: Pages, service
         wait_for(lambda last=last: page.evaluate("true") and len(opened) > last, what="another connection")  # type: ignore[misc]
         opened[-1].send(json.dumps(scenes.occupancy(999, 1_000)))
         look(f"{text}, and is back", "[part=connection]", "Connected")
+    pages.allowed = re.compile("ERR_FAILED")
+    page.route("**/static/plan-dialog.js*", lambda route: route.abort())
+    opened[-1].send(json.dumps(scenes.near_full(999, 1_000, soon=2_700.0)))
+    look("forecast", BANNER, "45 minutes")
+    page.get_by_role("button", name="Upgrade").click()
+    look("no purchase to be had", "[part=asks]", "cannot be reached")
     assert not moved, "\n".join(moved)
     assert page.evaluate("window.capacityShifts") == []
 
