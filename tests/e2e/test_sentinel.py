@@ -142,5 +142,5 @@ async def test_what_a_failover_lost_is_given_back_first(pair: tuple[Server, Serv
             for client, told in ((ben, ["seated"]), (dot, ["seated"]), (fay, ["waiting"])):
                 assert client.closed is None
                 assert {kind for kind in client.kinds if kind != "error"} == set(told)
-            assert [m["position"] for m in fay.of("waiting")][-1] == 1
+            await wait_until(lambda: fay.of("waiting")[-1]["position"] == 1)
             await billing.close()
