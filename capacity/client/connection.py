@@ -159,9 +159,11 @@ class Connection(Generic[M]):
         return self._socket is not None
 
     async def disconnect(self) -> None:
-        """End the connection and give nothing up: to the server this is a lost connection, the seat is kept a while."""
-        socket, self._socket = self._socket, None
+        """End the connection and give nothing up: to the server this is a lost connection, the seat is kept a while. The
+        iteration makes another, if it is asked again."""
+        socket, self._socket, self._acts_at = self._socket, None, None
         if socket is not None:
+            self._stood()
             await socket.close()
 
     async def _send(self, message: messages.Message) -> None:
@@ -210,7 +212,8 @@ class Connection(Generic[M]):
                 async with asyncio.timeout(OPEN_SECONDS):
                     self._first = await self._read(socket)
             except TimeoutError:
-                await self.disconnect()
+                self._socket = None
+                await socket.close()
                 await self._lost(LOST, "", because=Unreachable(f"{self._address} took the connection and said nothing"))
                 continue
             except ConnectionClosed as closed:
@@ -237,11 +240,8 @@ class Connection(Generic[M]):
                 else:
                     self._changed(Reloading())
                     await self.disconnect()
-                    self._lost_at = time.monotonic()
         except ConnectionClosed as closed:
-            self._lost_at = time.monotonic()
-            if self._lost_at - self._connected_at >= STABLE_SECONDS:
-                self._attempts = 0
+            self._stood()
             await self._closed(closed)
         return None
 
@@ -258,6 +258,12 @@ class Connection(Generic[M]):
             elif isinstance(message, messages.Seated | messages.Waiting):
                 self._acts_at = None
             return message
+
+    def _stood(self) -> None:
+        """Note that a connection which stood has ended, whoever ended it: it is missed from now on."""
+        self._lost_at = time.monotonic()
+        if self._lost_at - self._connected_at >= STABLE_SECONDS:
+            self._attempts = 0
 
     async def _closed(self, closed: ConnectionClosed) -> None:
         """Do what the close code says: wait until it is time to come back, or end the iteration."""

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,6 +33,7 @@ from capacity.client import (
 from capacity.client.errors import CLOSE_CODES, LOST, address_of, problem_of
 from capacity.domain.money import Money
 from capacity.protocol import events
+from capacity.protocol.codec import encode
 from capacity.protocol.desk_bodies import AccountWish, PurchaseWish, QuoteWish
 from capacity.protocol.messages import Ended, Error, NearFull, Occupancy, Pass, Refresh, Seated, SeatLimit, Waiting
 from tests.docs.documents import PROTOCOL, rows, section
@@ -49,8 +51,11 @@ from tests.support.service import (
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
-AT_ONCE = 5
+AT_ONCE, ACCEPT_SECONDS = 5, 10.0
 SEATED = json.dumps({"type": "seated", "room": ROOM, "participant": "ada", "seat_limit": 5, "occupied": 1})
+REFRESH = encode(Refresh(ROOM, "seat_freed", seat_limit=5, hold_seconds=60.0, held_until=0, spread_ms=0)).decode()
+HASTE = 2**-10
+"""A chance that makes delays short and keeps them apart, without rounding."""
 
 
 async def until(side: Any, kind: type[Any]) -> Any:
@@ -313,6 +318,64 @@ async def test_a_code_that_says_stop(code: int) -> None:
             await ada.leave()
 
 
+@pytest.mark.parametrize("end", ["lost", "reload", "disconnect"])
+@pytest.mark.parametrize(("stable_seconds", "longest"), [(0.0, [1, 2, 1]), (3600.0, [1, 2, 4])])
+async def test_a_connection_that_lived_long_starts_the_delays_afresh(
+    end: str, stable_seconds: float, longest: list[float], monkeypatch: Any
+) -> None:
+    """Whoever ended it: the server, the client for a held seat, or the caller."""
+
+    async def speak(connection: ServerConnection, number: int) -> None:
+        if number in (0, 1) or (number == 3 and end != "lost"):
+            await connection.close(1013, "why")
+            return
+        await connection.send(SEATED)
+        if number == 2 and end == "lost":
+            await connection.close(1013, "why")
+        elif number == 2 and end == "reload":
+            await connection.send(REFRESH)
+        await connection.wait_closed()
+
+    monkeypatch.setattr("capacity.client.connection.STABLE_SECONDS", stable_seconds)
+    changes: list[Change] = []
+    async with (
+        asyncio.timeout(5),
+        scripted(speak) as address,
+        Attendee(address, "token", refresh="reconnect", on_change=changes.append, chance=lambda: HASTE) as ada,
+    ):
+        assert isinstance(await anext(ada), Seated)
+        if end == "disconnect":
+            await ada.disconnect()
+        assert await until(ada, Seated)
+    assert [change.delay_seconds for change in changes if isinstance(change, Lost)] == [
+        HASTE * most for most in longest
+    ]
+    assert [type(change) for change in changes if not isinstance(change, Lost)] == (
+        [Connected, Reloading, Connected] if end == "reload" else [Connected, Connected]
+    )
+
+
+async def test_giving_up_counts_from_the_end_of_the_last_connection() -> None:
+    async def speak(connection: ServerConnection, number: int) -> None:
+        if number == 1:
+            await connection.close(1013, "why")
+            return
+        await connection.send(SEATED)
+        await connection.wait_closed()
+
+    changes: list[Change] = []
+    async with (
+        scripted(speak) as address,
+        Attendee(address, "token", give_up_seconds=1.0, on_change=changes.append, chance=lambda: HASTE) as ada,
+    ):
+        assert isinstance(await anext(ada), Seated)
+        began_at = time.monotonic()
+        await wait_until(lambda: time.monotonic() - began_at > 1.0)
+        await ada.disconnect()
+        assert isinstance(await anext(ada), Seated)
+    assert [type(change) for change in changes] == [Connected, Lost, Connected]
+
+
 async def test_messages_of_later_servers_are_passed_over() -> None:
     async def speak(connection: ServerConnection, number: int) -> None:
         await connection.send('{"type": "weather", "sun": true}')
@@ -368,6 +431,7 @@ async def test_a_proxy_that_takes_connections_and_has_nobody_to_pass_them_to(hub
 
 
 def close_at_once(listener: socket.socket, times: int) -> None:
+    listener.settimeout(ACCEPT_SECONDS)  # or a client that does not come again would hold this thread, and with it the test
     for _ in range(times):
         listener.accept()[0].close()
 
