@@ -39,7 +39,6 @@ class Audience:
         self.secret = secret
         self.limit = 0
         self.turned_away_at = -TURNED_AWAY_SECONDS
-        self.random = random.Random()
         self._here: set[asyncio.Task[None]] = set()
         self._arrived = 0
 
@@ -60,7 +59,7 @@ class Audience:
                 self._here.add(task)
                 task.add_done_callback(self._here.discard)
             # A large plan fills faster: nobody wants to watch a thousand seats fill one by one.
-            await asyncio.sleep(self.random.expovariate(max(self.options.rate, missing / FILL_SECONDS)))
+            await asyncio.sleep(random.expovariate(max(self.options.rate, missing / FILL_SECONDS)))
 
 
 class Guest:
@@ -69,7 +68,6 @@ class Guest:
     def __init__(self, audience: Audience, number: int) -> None:
         options = audience.options
         self._audience = audience
-        self._random = audience.random
         token = mint(
             audience.secret,
             f"guest-{number}",
@@ -78,30 +76,35 @@ class Guest:
             role="attendee",
             name=f"Guest {number}",
         )
-        self._attendee = Attendee(options.url, token, refresh="reconnect", chance=self._random.random)
-        self._leaves_at = time.monotonic() + self._random.expovariate(1 / options.stay_seconds)
+        self._attendee = Attendee(options.url, token, refresh="reconnect")
+        self._leaves_at = time.monotonic() + random.expovariate(1 / options.stay_seconds)
 
     async def attend(self) -> None:
         """Be there, and come back after every loss, until the guest leaves or is turned away."""
-        try:
-            while (plan := await self._follow()) == "drop":
-                await self._attendee.disconnect()
-                await asyncio.sleep(self._random.uniform(1, DROP_SECONDS_MAX))
-            if plan == "ended":
-                self._audience.turned_away_at = time.monotonic()
-            else:
-                await self._attendee.leave()
-        except (Stopped, Problem):
+        plan = await self._visit()
+        while plan == "drop":
+            await asyncio.sleep(random.uniform(1, DROP_SECONDS_MAX))
+            plan = await self._visit()
+        if plan == "ended":
             self._audience.turned_away_at = time.monotonic()
+
+    async def _visit(self) -> Plan:
+        """Be connected until something is to be done about it, and do it."""
+        try:
+            async with self._attendee:
+                plan = await self._follow()
+                if plan == "leave":
+                    await self._attendee.leave()
+                return plan
         except NotConnected:
-            pass  # just lost: the place lapses
-        finally:
-            await self._attendee.disconnect()
+            return "drop"  # lost just now: comes back to leave, or a place would be kept for nobody
+        except (Stopped, Problem):
+            return "ended"
 
     async def _follow(self) -> Plan:
         """Hear the server until something is to be done about it."""
         now = time.monotonic()
-        drops_at = now + self._random.expovariate(1 / self._audience.options.drop_seconds)
+        drops_at = now + random.expovariate(1 / self._audience.options.drop_seconds)
         try:
             async with asyncio.timeout(min(self._leaves_at, drops_at) - now):
                 async for message in self._attendee:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import ssl
 import time
 from typing import Literal
@@ -36,7 +35,6 @@ class Audience:
         self._secret = secret
         self._tls = ssl.create_default_context() if url.startswith("https") else None
         self._dialling = asyncio.Semaphore(DIALLING_MAX)
-        self._chance = random.Random()
         self._tasks: list[asyncio.Task[None]] = []
         self._measuring = asyncio.create_task(self._measure_lag())
 
@@ -81,7 +79,6 @@ class Audience:
             refresh="reconnect",
             on_change=lambda change: self.note(number, change),
             ssl_context=self._tls,
-            chance=self._chance.random,
         )
         await self._be(number, attendee)
 

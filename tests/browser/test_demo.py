@@ -20,6 +20,9 @@ LINE = 20
 DUE = {"amount": 1450, "currency": "USD"}  # 29 of 30 days are left
 FAST = {"CAPACITY_DEMO_RATE": "60"}
 FILL_SECONDS = 30.0
+JOINS = 200
+LEAVING_MAX = 5
+"""Guests whose `leave` the room may still have to hear when others have come for them."""
 
 
 @pytest.fixture
@@ -81,6 +84,43 @@ def test_the_audience_fills_the_room_and_more_come_after_an_upgrade(demo: Servic
     assert demo.stop(signal.SIGINT) == 0
     assert not is_running(audience)
     assert demo.errors == ""
+
+
+def test_guests_who_are_away_come_back_to_leave(tmp_path: Path) -> None:
+    """A place is kept for two minutes: the line would grow by everybody who leaves without saying so."""
+    quiet = Service(tmp_path, "--no-audience")
+    try:
+        quiet.start()
+        room = quiet.demo_room()
+        audience = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "capacity.demo.audience", quiet.url, "--account", room.account),
+                *("--rate", "60", "--line", str(LINE), "--stay-seconds", "3", "--drop-seconds", "2"),
+            ],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "CAPACITY_TOKEN_KEY": TOKEN_KEY},
+        )
+        try:
+            wait_for(lambda: joins(quiet) >= JOINS, what=f"{JOINS} joins", seconds=FILL_SECONDS)
+            path = f"/v1/accounts/{room.account}/rooms/{room.name}"
+            occupancy = quiet.http.get(path, headers=printed_host(quiet)).json()
+            assert occupancy["waiting"] <= LINE + LEAVING_MAX, occupancy
+        finally:
+            _, errors = audience.communicate()
+        assert (audience.returncode, errors) == (0, b"")
+        assert quiet.stop() == 0
+    finally:
+        quiet.close()
+
+
+def joins(demo: Service) -> float:
+    """How often anybody was seated or put into the line."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in demo.http.get("/metrics").text.splitlines()
+        if line.startswith("capacity_joins_total{")
+    )
 
 
 def test_nothing_is_left_after_a_kill(demo: Service) -> None:
