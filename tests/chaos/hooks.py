@@ -13,20 +13,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiohttp import web
-from standardwebhooks.webhooks import Webhook
 
 from capacity.protocol import hooks
 from capacity.store.keys import RoomName
 from tests.chaos.audit import Entry
-from tests.support.service import WEBHOOK_SECRET
+from tests.hooks.platform import serving, verified
 from tests.support.waiting import wait_until
 
 REFUSED = 0.1
 """Of so many the first try is answered 500; the next comes 5 s later (`AGAIN_SECONDS`)."""
 WITHIN_SECONDS = 45.0
 """After all is well: what a killed hub had taken is another's after a lease of 30 s, and so is what it left in an outbox."""
-
-
 TURNED_AWAY = "room.turned_away"
 
 
@@ -49,21 +46,15 @@ class Endpoint:
         self.tries: Counter[str] = Counter()
         self._bodies: dict[str, bytes] = {}
         self._chance = random.Random(seed)
-        self._runner: web.AppRunner | None = None
+        self._ends = contextlib.AsyncExitStack()
 
     async def start(self) -> str:
         """Start it; returns its address."""
-        app = web.Application()
-        app.router.add_post("/hooks", self._take)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}/hooks"
+        return await self._ends.enter_async_context(serving(self._take)) + "/hooks"
 
     async def stop(self) -> None:
         """End it."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._ends.aclose()
 
     async def all_of(self, wanted: Iterable[Told]) -> None:
         """Wait until these have come, or the time is over: the verdict says which have not."""
@@ -72,10 +63,9 @@ class Endpoint:
             await wait_until(lambda: missing <= set(self.taken.values()), within_seconds=WITHIN_SECONDS)
 
     async def _take(self, request: web.Request) -> web.Response:
-        id, body = request.headers.get("webhook-id", ""), await request.read()
         try:
-            Webhook(WEBHOOK_SECRET).verify(body, {name.lower(): value for name, value in request.headers.items()})
-            told = of(hooks.decode(body))
+            headers, body = await verified(request)
+            id, told = headers["webhook-id"], of(hooks.decode(body))
         except Exception as error:
             self.faults.append(f"a webhook that is none: {type(error).__name__}: {error}")
             return web.Response(status=400)

@@ -32,7 +32,7 @@ from tests.chaos.journal import Journal
 from tests.chaos.monitor import Monitor
 from tests.chaos.outcome import Outcome, Scenario
 from tests.chaos.proxy import Proxy
-from tests.support.service import WEBHOOK_SECRET
+from tests.hooks.platform import SECRET
 from tests.support.waiting import wait_until
 
 WARM_WITHIN_SECONDS = 10.0
@@ -89,7 +89,7 @@ class World:
             **times.SETTINGS,
             "grace_seconds": self.scenario.grace_seconds,
             "hook_urls": await self.endpoint.start(),
-            "hook_secret": WEBHOOK_SECRET,
+            "hook_secret": SECRET,
         }
         for number in range(self.scenario.hubs):
             url = self.store.url

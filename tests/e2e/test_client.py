@@ -431,7 +431,7 @@ async def test_a_proxy_that_takes_connections_and_has_nobody_to_pass_them_to(hub
 
 
 def close_at_once(listener: socket.socket, times: int) -> None:
-    listener.settimeout(ACCEPT_SECONDS)  # or a client that does not come again would hold this thread, and with it the test
+    listener.settimeout(ACCEPT_SECONDS)  # or a client that does not come again would hold up the end of the test
     for _ in range(times):
         listener.accept()[0].close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -49,9 +49,7 @@ class Platform:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """Take one webhook."""
-        raw = await request.text()
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        Webhook(self.secret).verify(raw, headers)  # raises, which is answered 500, for a signature that is none
+        headers, raw = await verified(request, self.secret)  # what it raises is answered 500
         self.received.append(Received(request.path, headers["webhook-id"], headers, json.loads(raw)))
         answers = self.answers.get(request.path, [])
         answer = answers.pop(0) if answers else web.Response(status=204)
@@ -60,20 +58,34 @@ class Platform:
         return answer
 
 
+async def verified(request: web.Request, secret: str = SECRET) -> tuple[dict[str, str], bytes]:
+    """Return the headers, with their names in lower case, and the body. Raises WebhookVerificationError for a signature that is none."""
+    headers, body = {name.lower(): value for name, value in request.headers.items()}, await request.read()
+    Webhook(secret).verify(body, headers)
+    return headers, body
+
+
+@asynccontextmanager
+async def serving(take: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Serve on a port of its own, every path alike; yields the address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
 @asynccontextmanager
 async def platform() -> AsyncIterator[Platform]:
     """Run one on a port of its own."""
     server = Platform()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield server
-    finally:
-        for held in server.held.values():
-            held.set()
-        await runner.cleanup()
+    async with serving(server.take) as server.url:
+        try:
+            yield server
+        finally:
+            for held in server.held.values():
+                held.set()
