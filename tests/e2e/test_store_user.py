@@ -65,8 +65,8 @@ def ensemble(kind: str, directory: Path) -> Iterator[Ensemble]:
     else:
         store = Store(directory, binary=binary, tls=tls)
         store.url, options = f"rediss://127.0.0.1:{store.tls_port}", options.replace("ssl=true&", "")
-    store.start()
     try:
+        store.start()
         nodes = store.nodes if kind != "one" else [store]
         for node in nodes:
             make_users(node.port, "capacity", "billing", cluster=kind == "cluster")

