@@ -10,6 +10,7 @@ import base64
 import binascii
 import itertools
 import math
+import os
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -92,7 +93,7 @@ def token_key(variable: str, text: str) -> str:
         _check_readable(variable, expected, path)
         return f"file:{path}"
     start = text.lstrip()
-    if start.startswith(("/", "./")):
+    if start.startswith("./") or (start.startswith("/") and not _is_base64_secret(start)):
         refuse(variable, expected, "what looks like a path", "did you mean file:PATH?")
     if start.startswith(("{", "-----BEGIN")):
         refuse(variable, expected, "what looks like the key itself", "write it into a file: did you mean file:PATH?")
@@ -100,6 +101,16 @@ def token_key(variable: str, text: str) -> str:
     if size < SECRET_BYTES_MIN:
         refuse(variable, expected, f"{size} bytes", "make one with: openssl rand -base64 32")
     return text
+
+
+def _is_base64_secret(text: str) -> bool:
+    """Every 64th secret that `openssl rand -base64` makes starts with "/". A path seldom is Base64, and is not if a file is there."""
+    encoded = "".join(text.split())  # openssl breaks lines after 64 characters
+    try:
+        base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    return len(encoded) >= SECRET_BYTES_MIN and not os.path.exists(encoded)
 
 
 def hook_urls(variable: str, text: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from decimal import Decimal
 from ipaddress import ip_network
@@ -102,6 +103,9 @@ def test_secrets_are_in_no_repr() -> None:
     [
         ("x" * 31, "31 bytes"),
         ("/etc/capacity/a-key-file-with-a-long-name.pem", "did you mean file:PATH"),
+        ("/etc/key", "did you mean file:PATH"),  # Base64, but no secret
+        ("/" * 41 + "usr", "did you mean file:PATH"),  # Base64, but there
+        ("/etc/capacity/keyfilewithalongname", "did you mean file:PATH"),  # no Base64: a character too many
         ("./keys/a-key-file-with-a-long-name.pem-and-more", "did you mean file:PATH"),
         ('{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "…"}]}', "did you mean file:PATH"),
         ("-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----", "did you mean file:PATH"),
@@ -124,6 +128,14 @@ def test_token_keys_that_can_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "key.pem").write_text("-----BEGIN PUBLIC KEY-----")
     monkeypatch.chdir(tmp_path)
     assert load({"CAPACITY_TOKEN_KEY": "file:key.pem"}).token_key == f"file:{tmp_path}/key.pem"
+
+
+@given(st.binary(min_size=32, max_size=96), st.booleans())
+def test_every_secret_of_openssl_is_a_token_key(secret: bytes, as_a_path_starts: bool) -> None:
+    encoded = base64.b64encode(b"\xff" + secret if as_a_path_starts else secret).decode()
+    assert encoded.startswith("/") or not as_a_path_starts
+    lines = [encoded[at : at + 64] for at in range(0, len(encoded), 64)]  # as `openssl rand -base64` breaks them
+    assert load({"CAPACITY_TOKEN_KEY": "\n".join(lines)}).token_key == "\n".join(lines)
 
 
 @given(st.text(max_size=24))
