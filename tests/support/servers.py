@@ -5,6 +5,8 @@ A cluster, because only a cluster refuses a script that touches a key of another
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import shutil
 import socket
@@ -13,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import redis
@@ -34,12 +37,19 @@ def binaries() -> dict[str, str]:
 def free_port() -> int:
     """Return a port of the loopback that nobody listens on, nor on the one 10,000 above, where a cluster's node has its bus.
 
-    Both are below those that the kernel gives to outgoing connections: one of these could have it before its server does.
+    Both are below those that the kernel gives to outgoing connections: one of these could have it before its server does. All
+    processes of a user count on in one file, so that none is given again before all others were, whether or not its server has it yet.
     """
-    while True:
-        port = secrets.choice(PORTS)
-        if _is_free(port) and _is_free(port + BUS_ABOVE):
-            return port
+    with Path(gettempdir(), f"capacity-test-port-{os.getuid()}").open("a+") as given:
+        fcntl.flock(given, fcntl.LOCK_EX)
+        given.seek(0)
+        port = int(given.read() or secrets.choice(PORTS))
+        while True:
+            port = PORTS[(PORTS.index(port) + 1) % len(PORTS)]
+            if _is_free(port) and _is_free(port + BUS_ABOVE):
+                given.truncate(0)
+                given.write(str(port))
+                return port
 
 
 def _is_free(port: int) -> bool:
