@@ -29,7 +29,7 @@ from capacity import __version__, systemd
 from capacity.app import build, check
 from capacity.errors import SettingError, Unavailable
 from capacity.server import BACKLOG, Server, address_of
-from capacity.settings import Settings
+from capacity.settings import Settings, misspelled
 from capacity.store.embedded import EmbeddedValkey
 from capacity.store.embedded_child import die_with_parent
 from capacity.store.keys import SCHEMA
@@ -62,6 +62,8 @@ def run(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody is there to answer it
     _raise_file_limit()
     check(settings)
+    for variable, meant in misspelled(os.environ):
+        _log.warning("setting_unknown", variable=variable, meant=meant)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(host, port))
         metrics = [stack.enter_context(private) for private in _listen_privately(metrics_host, metrics_port, workers)]

@@ -7,6 +7,7 @@ An empty variable counts as not set.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
@@ -23,6 +24,9 @@ LogFormat = Literal["auto", "json", "text"]
 NEAR_FULL, NEAR_FULL_CLEAR = Decimal("0.9"), Decimal("0.8")
 Payments = Literal["invoice", "stripe", "test"]
 """How purchases are paid. Each word is a gateway (`gateway_of` in `capacity/app.py`)."""
+_PREFIX = "CAPACITY_"
+ALIKE = 0.8
+"""How alike two names are of which one is the other misspelled, by difflib: GRACE_SECOND and GRACE_SECONDS are 0.96."""
 SECRETS = frozenset(
     {"token_key", "webhook_secrets", "hook_urls", "hook_secrets", "redis_url", "stripe_key", "stripe_webhook_secrets"}
 )
@@ -108,9 +112,20 @@ def load(environ: Mapping[str, str], *, require_token_key: bool = True, **flags:
     return settings
 
 
+def misspelled(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the variables that are no settings and are nearly called like one, each with the one that was meant.
+
+    Others are left alone: Kubernetes, for one, sets CAPACITY_SERVICE_HOST and more for a service called capacity.
+    """
+    ours = {variable_of(name) for name in _READERS}
+    names = sorted(name.removeprefix(_PREFIX) for name in environ.keys() - ours if name.startswith(_PREFIX))
+    meant = (difflib.get_close_matches(name.lower(), _READERS, 1, ALIKE) for name in names)
+    return [(f"{_PREFIX}{name}", variable_of(found[0])) for name, found in zip(names, meant, strict=True) if found]
+
+
 def variable_of(flag: str) -> str:
     """Return the environment variable of a flag: `near_full` → `CAPACITY_NEAR_FULL`."""
-    return f"CAPACITY_{flag.upper()}"
+    return f"{_PREFIX}{flag.upper()}"
 
 
 def _relate_shares(found: dict[str, Any]) -> None:

@@ -24,6 +24,14 @@ _GIVEAWAYS = (b"secret", b"password", b"change", b"example", b"capacity")
 _MAKE_ONE = "make one with: openssl rand -base64 32"
 
 
+def unknown(misspelled: Iterable[tuple[str, str]]) -> list[Finding]:
+    """Judge variables that nobody reads."""
+    return [
+        warning("settings", f"{variable} is no setting, and is not read", f"was {meant} meant? Else take it away")
+        for variable, meant in misspelled
+    ]
+
+
 def judge(settings: Settings) -> list[Finding]:
     """Judge everything that stands in the settings themselves. Raises SettingError for a key file that cannot be used."""
     return [*_relations(settings), _token_key(settings.token_key), *_webhook_secrets(settings), *_payments(settings)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import msgspec
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -17,7 +18,7 @@ from capacity.doctor.inquiry import ServerState
 from capacity.errors import SettingError, Unavailable
 from capacity.publishing import store_url
 from capacity.redis_url import parse
-from capacity.settings import Settings
+from capacity.settings import Settings, misspelled
 from capacity.store.redis import Clients
 from capacity.store.scripts import ScriptError
 
@@ -36,7 +37,11 @@ def report(settings: Settings, *, as_json: bool) -> tuple[Text, int]:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything. Raises SettingError for what would stop the start."""
     check(settings)
-    findings = [*configuration.judge(settings), *machine.judge_limits(machine.limits())]
+    findings = [
+        *configuration.unknown(misspelled(os.environ)),
+        *configuration.judge(settings),
+        *machine.judge_limits(machine.limits()),
+    ]
     embedded = settings.redis_url is None
     if embedded:
         findings.append(machine.judge_directory(machine.directory(settings.data_dir)))

@@ -114,6 +114,8 @@ class Hub:
         self.drain()
         self._pulse.stop()
         await end(list(self._tasks))
+        if self.store.answers:
+            await self._liveness.leave(self.status.say())
         await self.feed.stop()
         for room in list(self._live.values()):  # what the feed still brought may have set one to work again
             room.close()

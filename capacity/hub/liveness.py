@@ -6,15 +6,19 @@ comes back by re-asserting its connections.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
+from capacity.errors import Unavailable
 from capacity.store import keys, scripts
 from capacity.store.scripts import Timer
 
 BEAT_SECONDS_MAX = 1.0
 LOOK_SECONDS_MIN = 0.05
+LEAVE_SECONDS = 0.5
 STATUS_MS = 60_000
 """How long what a hub said of itself is kept after its last beat: `capacity top` shows it until somebody reaps the hub."""
 
@@ -61,6 +65,12 @@ class Liveness:
         continued = mine > self._mine
         self._mine = mine
         return continued
+
+    async def leave(self, status: bytes) -> None:
+        """Beat for the last time, if that can be done soon: whoever takes the rooms over sees that this hub ended, and did not die."""
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self.beat(status)
 
     def dead(self) -> list[str]:
         """Return the hubs whose counter has stood still for the lease."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 UNANSWERED_MAX = 20_000
 """How many may wait for an answer in all rooms before those who come are sent away: some seconds of the store's work."""
 LOOK_SECONDS = 0.05
+DRAINING = "draining"
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ class Readiness:
         """Return why the hub should get no new connections; nothing if it is ready."""
         hub = self._hub
         found = {
-            "draining": hub.draining,
+            DRAINING: hub.draining,
             "store_unavailable": not hub.usable,
             "store_too_old": hub.clients.too_old is not None,
             "schema_unknown": hub.clients.schema.unknown is not None,

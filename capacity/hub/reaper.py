@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from capacity.hub.liveness import Liveness
+from capacity.hub.readiness import DRAINING
+from capacity.hub.status import read_status
 from capacity.store import keys
 from capacity.store.keys import RoomName
 from capacity.store.scripts import guarded
@@ -74,7 +76,6 @@ class Reaper:
 
     async def _reap(self, dead: str) -> None:
         """Take over the rooms of a dead hub: fence it, make its participants away, and watch the rooms from now on."""
-        log.warning("hub_dead", dead=dead)
         hub, scripts, index = self._hub, self._hub.clients.scripts, keys.hub_rooms(dead)
         slots = asyncio.Semaphore(ROOMS_AT_ONCE)
 
@@ -84,6 +85,7 @@ class Reaper:
                 return not hub.draining and await hub.watched(RoomName(account, room)).reap(dead)
 
         try:
+            await self._note(dead)
             members = sorted(member.decode() for member in await guarded(scripts.smembers(index)))
             if not all(await asyncio.gather(*map(reap, members))):
                 return  # its beat stays, so it is found dead once more
@@ -93,3 +95,12 @@ class Reaper:
             self._liveness.buried(dead)
         finally:
             self._reaping.discard(dead)
+
+    async def _note(self, dead: str) -> None:
+        """Tell of it; of one that said at last that it ends, there is nothing to find out."""
+        status = read_status(await guarded(self._hub.clients.scripts.get(keys.hub_status(dead))))
+        if status is not None and DRAINING in status.problems:
+            log.info("hub_ended", ended=dead)
+        else:
+            self._hub.stats.hub_deaths += 1
+            log.warning("hub_dead", dead=dead)

@@ -26,6 +26,8 @@ class Stats:
         """Messages of the feed that showed that others before them were lost."""
         self.resyncs = 0
         """Rooms in which this hub said anew who is connected to it."""
+        self.hub_deaths = 0
+        """Other hubs that stopped counting without having said that they end, and were taken over by this one."""
         self.reaped = 0
         """Rooms in which this hub made a dead one's participants away."""
         self.taken_over = 0

@@ -50,7 +50,15 @@ class HubStatus(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-decode_status = msgspec.json.Decoder(HubStatus).decode
+_decode = msgspec.json.Decoder(HubStatus).decode
+
+
+def read_status(said: bytes | None) -> HubStatus | None:
+    """Return what a hub said of itself; None for nothing, or when it is of a release that says it in another way."""
+    try:
+        return _decode(said) if said is not None else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 class Status:

@@ -8,7 +8,6 @@ Where there are more rooms than one look may ask for, those on the screen are as
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections import deque
@@ -16,13 +15,12 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
 from redis.exceptions import RedisClusterException, RedisError
 
 from capacity.errors import Unavailable
 from capacity.hub.forecast import Forecast
 from capacity.hub.liveness import STATUS_MS
-from capacity.hub.status import HubStatus, decode_status
+from capacity.hub.status import read_status
 from capacity.redis_url import parse
 from capacity.store import keys, scripts
 from capacity.store.keys import RoomName
@@ -190,11 +188,8 @@ class Reader:
     async def _hub(self, client: Any, id: str) -> Hub:
         key = keys.hub_status(id)
         said, left_ms = await guarded(client.get(key)), await guarded(client.pttl(key))
-        status: HubStatus | None = None
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # of a release that says it in another way
-            status = decode_status(said) if said is not None else None
         known = said is not None and left_ms >= 0
-        return Hub(id, round(max(0, STATUS_MS - left_ms) / 1000, 1) if known else None, status)
+        return Hub(id, round(max(0, STATUS_MS - left_ms) / 1000, 1) if known else None, read_status(said))
 
     async def _read_indexes(self, client: Any, ids: list[str]) -> None:
         for gone in self._indexes.keys() - set(ids):

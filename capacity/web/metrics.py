@@ -30,7 +30,8 @@
 | `capacity_fenced_total` | | calls that a room refused since it did not know this process: taken for dead, or the room was lost |
 | `capacity_feed_gaps_total` | | messages of the feed that showed that others before them were lost |
 | `capacity_resyncs_total` | | rooms in which this process said anew who is connected to it |
-| `capacity_reaped_total` | | rooms in which this process made the participants of a dead one away |
+| `capacity_hub_deaths_total` | | processes that died, and did not end in order, whose rooms this one began to take over |
+| `capacity_reaped_total` | | rooms in which this process made the participants of one that died or ended away |
 | `capacity_taken_over_total` | | plan changes that another process had begun and not finished |
 | `capacity_payments_total` | `outcome` | payments of the billing desk: `paid`, `declined`, `awaiting` their owner, `unavailable` gateway |
 | `capacity_hook_deliveries_total` | `outcome` | tries to deliver an outbound webhook: `delivered`, `failed` and tried again later, `dead` |
@@ -140,7 +141,8 @@ class Metrics:
         self._count("fenced", "Calls that a room refused since it did not know this process.", lambda: stats.fenced)
         self._count("feed_gaps", "Messages of the feed that showed that others were lost.", lambda: stats.gaps)
         self._count("resyncs", "Rooms in which this process said anew who is here.", lambda: stats.resyncs)
-        self._count("reaped", "Rooms in which a dead process's participants were made away.", lambda: stats.reaped)
+        self._count("hub_deaths", "Processes that died, taken over by this one.", lambda: stats.hub_deaths)
+        self._count("reaped", "Rooms in which a lost process's participants were made away.", lambda: stats.reaped)
         self._count("taken_over", "Plan changes that another process left unfinished.", lambda: stats.taken_over)
         self._count("payments", "Payments of the billing desk by outcome.", lambda: payments, "outcome", PAYMENTS)
         hook_waiting = Gauge("capacity_hook_waiting", "Outbound webhooks that wait.", registry=self.registry)

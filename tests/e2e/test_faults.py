@@ -15,6 +15,7 @@ import redis.asyncio as aioredis
 
 from capacity.hub import hub as hub_module
 from capacity.protocol import events, signatures
+from tests.support.logs import recorded
 from tests.support.process import HubProcess
 from tests.support.servers import Server, binaries
 from tests.support.service import ACCOUNT, WEBHOOK_SECRET, Billing, Hub, serving, settings, token
@@ -51,6 +52,25 @@ async def test_a_killed_hub_gives_its_seats_back_after_lease_and_grace(
             assert 2.0 <= time.monotonic() - killed <= 1 + 2 + 2
             numbers = await survivor.occupancy()
             assert (numbers["seated"], numbers["held"], numbers["occupied"]) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("how", "line", "level", "deaths"), [("kill", "hub_dead", "warning", 1), ("terminate", "hub_ended", "info", 0)]
+)
+async def test_a_hub_that_ended_is_told_from_one_that_died(
+    redis_url: str, billing: Billing, tmp_path: Path, how: str, line: str, level: str, deaths: int
+) -> None:
+    with recorded() as log:
+        async with HubProcess(redis_url, tmp_path) as leaving, serving(settings(redis_url)) as survivor:
+            await billing.account(2)
+            await survivor.host()
+            await (await leaving.join("ann")).told("seated")
+            getattr(leaving.process, how)()
+            await wait_until(lambda: "hub_reaped" in log.events("info"), within_seconds=10)
+            metrics = (await survivor.http.get("/metrics")).text
+    told = {name: log.events(name) for name in ("info", "warning")}
+    assert told[level].count(line) == 1 and {"hub_dead", "hub_ended"} & {*told["info"], *told["warning"]} == {line}
+    assert f"capacity_hub_deaths_total {deaths}.0" in metrics and "capacity_reaped_total 1.0" in metrics
 
 
 async def test_rooms_of_a_hub_that_died_alone_are_taken_over_by_the_next(

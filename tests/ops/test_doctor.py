@@ -83,6 +83,13 @@ def test_settings_that_are_allowed_and_unwise_are_warned_of(changes: dict[str, A
     assert verdict(configuration.judge(settings_of(**changes)), "settings", f"CAPACITY_{name.upper()}") == "warning"
 
 
+def test_a_variable_that_nobody_reads_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPACITY_PING_SECOND", "5")
+    found = examine(settings_of(data_dir=tmp_path))
+    assert verdict(found, "settings", "CAPACITY_PING_SECOND is no setting") == "warning"
+    assert "was CAPACITY_PING_SECONDS meant?" in " ".join(finding.mend for finding in found)
+
+
 def test_the_default_settings_are_wise() -> None:
     assert worst(configuration.judge(settings_of())) == "ok"
 

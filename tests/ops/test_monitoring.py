@@ -294,7 +294,7 @@ CASES = {
     "CapacityFileDescriptors": one(
         "process_open_fds", "900x60", "100x60", **BUILD, **{f"process_max_fds{{{HUB}}}": "1000x60"}
     ),
-    "CapacityHubDied": one("capacity_reaped_total", "0x20 3x40", "3x60"),
+    "CapacityHubDied": one("capacity_hub_deaths_total", "0x20 1x40", "1x60"),
     "CapacityRestarts": one("process_start_time_seconds", "0+60x60", "100x20 200x40", **BUILD),
     "CapacityFeedGaps": one("capacity_feed_gaps_total", "0+1x60", "0x20 3x40"),
     "CapacityFenced": one("capacity_fenced_total", "0+1x60", "0x20 3x40"),

@@ -34,6 +34,17 @@ def test_it_serves_and_ends_by_a_signal(start: Callable[..., Program], number: s
     assert "Traceback" not in program.log_file.read_text()
 
 
+def test_a_variable_that_nobody_reads_is_in_the_log_once(start: Callable[..., Program], redis_url: str) -> None:
+    program = start("--workers", "1", CAPACITY_REDIS_URL=redis_url, CAPACITY_PING_SECOND="5")
+    program.ready()
+    (line,) = [line for line in program.log() if line["event"] == "setting_unknown"]
+    assert (line["level"], line["variable"], line["meant"]) == (
+        "warning",
+        "CAPACITY_PING_SECOND",
+        "CAPACITY_PING_SECONDS",
+    )
+
+
 def test_kill_9_ends_the_embedded_valkey_too_and_the_next_start_works(start: Callable[..., Program]) -> None:
     program = start()
     program.ready()

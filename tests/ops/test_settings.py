@@ -65,6 +65,30 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert found.downgrade_warning_days == 3
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("CAPACITY_PING_SECOND", "CAPACITY_PING_SECONDS"),
+        ("CAPACITY_GRACESECONDS", "CAPACITY_GRACE_SECONDS"),
+        ("CAPACITY_WEBHOOK_SECRETS", "CAPACITY_WEBHOOK_SECRET"),
+        ("CAPACITY_redis_url", "CAPACITY_REDIS_URL"),
+        ("CAPACITY_WEBHOOK_URLS", "CAPACITY_HOOK_URLS"),
+        ("CAPACITY_PORT", None),
+        ("CAPACITY_SERVICE_HOST", None),
+        ("CAPACITY_SERVICE_PORT_HTTP", None),
+        ("CAPACITY_", None),
+        ("PING_SECOND", None),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting(variable: str, meant: str | None) -> None:
+    environ = {"CAPACITY_TOKEN_KEY": SECRET, "PATH": "/bin", variable: "5"}
+    assert settings.misspelled(environ) == ([(variable, meant)] if meant else [])
+
+
+def test_no_setting_is_another_misspelled() -> None:
+    assert not settings.misspelled(dict.fromkeys(map(settings.variable_of, settings.FLAGS), ""))
+
+
 def test_an_empty_variable_is_not_set() -> None:
     assert load({settings.variable_of(flag): " " for flag in settings.FLAGS} | {"CAPACITY_TOKEN_KEY": SECRET}) == load(
         {"CAPACITY_TOKEN_KEY": SECRET}
