@@ -23,8 +23,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, Literal, Self, TypedDict, TypeVar
 
 import msgspec
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as dial
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
@@ -94,6 +93,14 @@ class Options(TypedDict, total=False):
     """To be shared where there are many connections: making one takes longer than a handshake."""
     chance: Callable[[], float]
     """Gives the random numbers from 0 to 1 of all delays. Default: random.random."""
+
+
+class Dial(connect):
+    """The library's way to a server, but to no other: it would follow a redirect, and take the token along to whoever is named there."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        """Return what was answered."""
+        return exc
 
 
 class Connection(Generic[M]):
@@ -182,7 +189,7 @@ class Connection(Generic[M]):
             token = self._token if isinstance(self._token, str) else await self._token()
             began_at = time.monotonic()
             try:
-                socket = await dial(
+                socket = await Dial(
                     self._url,
                     additional_headers={"Authorization": f"Bearer {token}"},
                     subprotocols=[Subprotocol("capacity.v1")],

@@ -129,6 +129,8 @@ _KINDS: Mapping[int, type[Problem]] = {
 
 def problem_of(status: int, body: bytes, retry_after: str | None = None) -> Problem:
     """Return the exception for an answer that is no success; whatever the body is, this returns one."""
+    if 300 <= status < 400:
+        return Problem(status, None, "redirects are not followed: name the address that this one leads to")
     kind = _KINDS.get(status, Unavailable if status >= 500 else Problem)
     seconds = (
         float(retry_after) if retry_after is not None and retry_after.isascii() and retry_after.isdigit() else None
@@ -152,7 +154,8 @@ def address_of(url: str) -> str:
     """Return the address of a server without the slash at its end. Raises ValueError for what is no http(s) address."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        usable = parts.scheme in ("http", "https") and (parts.port is None or parts.port > 0)
+        usable = usable and bool((parts.hostname or "").encode("idna"))  # raises for what no resolver takes
     except ValueError:
         usable = False
     if not usable or not url.isascii() or not url.isprintable() or " " in url or "?" in url or "#" in url:

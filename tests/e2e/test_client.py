@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
 
 from capacity import client
@@ -37,6 +38,7 @@ from capacity.protocol.codec import encode
 from capacity.protocol.desk_bodies import AccountWish, PurchaseWish, QuoteWish
 from capacity.protocol.messages import Ended, Error, NearFull, Occupancy, Pass, Refresh, Seated, SeatLimit, Waiting
 from tests.docs.documents import PROTOCOL, rows, section
+from tests.hooks.platform import serving
 from tests.support.servers import free_port
 from tests.support.service import (
     ACCOUNT,
@@ -397,6 +399,28 @@ async def test_a_server_that_cannot_be_reached() -> None:
         assert SECRET not in str(unreachable.value)
 
 
+@pytest.mark.parametrize("location", [None, "ws://[", "//a:b", ""])
+async def test_a_redirect_takes_no_token_along(location: str | None) -> None:
+    """`location` of None: another server, which hears nothing."""
+    heard: list[str] = []
+
+    async def hear(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        return web.Response()
+
+    async def redirect(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": f"{other}/v1/ws" if location is None else location})
+
+    async with serving(hear) as other, serving(redirect) as address:
+        with pytest.raises(client.Problem, match="302: redirects are not followed"):
+            async with Attendee(address, SECRET):
+                pass
+        async with Service(address, SECRET) as service:
+            with pytest.raises(client.Problem, match="302: redirects are not followed"):
+                await service.get_plans()
+    assert not heard
+
+
 @pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"use_uvloop": on}) for on in (False, True)], ids=["asyncio", "uvloop"]
 )
@@ -460,7 +484,8 @@ async def test_a_cancelled_iteration_leaves_nothing_behind(hub: Hub, billing: Bi
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ftp://a", "http://", "http://a:0", "http://a:x", "http://a b", "http://a?b"]
+    "url",
+    ["localhost:8000", "ftp://a", "http://", "http://a:0", "http://a:x", "http://a b", "http://a?b", "http://a..b", ""],
 )
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="expected an address"):
