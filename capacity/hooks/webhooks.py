@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from capacity.hooks.courier import Courier
@@ -24,12 +24,13 @@ class Webhooks:
         secrets: Sequence[str],
         *,
         outbox: Outbox | None = None,
+        endpoint: Callable[[str, Sequence[str]], Endpoint] = Endpoint,
         **courier: Any,
     ) -> None:
-        """`outbox` and what is for the courier are given by tests."""
+        """`outbox`, `endpoint` and what is for the courier are given by tests."""
         self.outbox = outbox or Outbox(client)
         queue = HookQueue(client)
-        endpoints = [Endpoint(url, secrets) for url in urls]
+        endpoints = [endpoint(url, secrets) for url in urls]
         self._courier = Courier(queue, endpoints, **courier)
         self._relay = Relay(self.outbox, queue, [endpoint.id for endpoint in endpoints], self._courier.call)
         self._tasks: list[asyncio.Task[None]] = []

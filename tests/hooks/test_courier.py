@@ -33,7 +33,7 @@ async def sending(
     client: Any, room: Room, *urls: str, secrets: tuple[str, ...] = (SECRET,), **times: Any
 ) -> AsyncIterator[Webhooks]:
     """Send what happens in the room, with times short enough to wait for."""
-    chosen = {"again_seconds": SOON, "every_seconds": 0.05} | times
+    chosen: dict[str, Any] = {"again_seconds": SOON, "every_seconds": 0.05} | times
     webhooks = Webhooks(client, urls, secrets, outbox=room.outbox, **chosen)
     webhooks.start()
     try:

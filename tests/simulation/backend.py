@@ -7,6 +7,7 @@ loses the last writes is a server that is emptied and written again without them
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,17 +18,30 @@ from capacity.store import keys, scripts
 from capacity.store.plan_changes import GROUP
 
 EPOCH_MS = 1_800_000_000_000
+_HOOKS = (scripts.HOOK_NOTE, scripts.HOOK_LOOK, scripts.HOOK_PUT, scripts.HOOK_TAKE, scripts.HOOK_SETTLE)
 _SCRIPTS = (*scripts.ROOM.values(), scripts.APPLY, scripts.RESTORE, scripts.BEAT, scripts.SETTLE)
+_CLOCK = """
+local now_ms, server = tonumber(table.remove(ARGV)), redis
+local redis = {call = function(name, ...)
+    if name == 'TIME' then return {math.floor(now_ms / 1000), now_ms % 1000 * 1000} end
+    return server.call(name, ...)
+end}
+"""
+"""Before a script that reads the server's clock: what it reads is its last argument."""
+_TIMED = {script.text: script.text.replace("\n", _CLOCK, 1) for script in _HOOKS}
+_TIMED |= {
+    script.sha: hashlib.sha1(_TIMED[script.text].encode(), usedforsecurity=False).hexdigest() for script in _HOOKS
+}
+"""Text and digest of such a script → the same of what is run instead."""
 _ROOM_SCRIPTS = {script.sha for script in scripts.ROOM.values()} | {script.text for script in scripts.ROOM.values()}
 _INSPECT = scripts.ROOM["inspect"].sha, scripts.ROOM["inspect"].text
 _READS = {"HGETALL", "HGET", "GET", "ZRANGE", "SMEMBERS", "HSCAN", "XRANGE", "XINFO CONSUMERS", "XINFO GROUPS", "INFO"}
-_NAMES = {script.sha: name for name, script in scripts.ROOM.items()} | {
-    scripts.APPLY.sha: "apply",
-    scripts.RESTORE.sha: "restore",
-    scripts.BEAT.sha: "beat",
-    scripts.SETTLE.sha: "settle",
-}
-_SILENT = {scripts.BEAT.sha, scripts.SETTLE.sha, scripts.RESTORE.sha, *_INSPECT}
+_NAMES = {script.sha: script.name for script in (*_SCRIPTS, *_HOOKS)}
+_SILENT = {scripts.BEAT.sha, scripts.SETTLE.sha, scripts.RESTORE.sha, *_INSPECT, *_TIMED.values()}
+_LOOKS = _TIMED[scripts.HOOK_LOOK.sha], _TIMED[scripts.HOOK_LOOK.text]
+_TAKES = _TIMED[scripts.HOOK_TAKE.sha], _TIMED[scripts.HOOK_TAKE.text]
+LOOKED_NONE, TAKEN_NONE = 1, 2
+"""How long the answers of hook_look.lua and hook_take.lua are when there was nothing: then they changed nothing."""
 Message = tuple[str, bytes]
 
 
@@ -56,10 +70,11 @@ class Backend:
 
     def _load_scripts(self) -> None:
         """Make every script known: whether one is must not depend on what ran before."""
-        known = self.read(("SCRIPT", "EXISTS", *(script.sha for script in _SCRIPTS)))
-        for script, there in zip(_SCRIPTS, known, strict=True):
+        all = {script.sha: script.text for script in _SCRIPTS}
+        all |= {_TIMED[script.sha]: _TIMED[script.text] for script in _HOOKS}
+        for text, there in zip(all.values(), self.read(("SCRIPT", "EXISTS", *all)), strict=True):
             if not there:
-                self.read(("SCRIPT", "LOAD", script.text))
+                self.read(("SCRIPT", "LOAD", text))
 
     @property
     def run_id(self) -> str:
@@ -90,7 +105,7 @@ class Backend:
             return self._take_over(command)
         command = self._on_our_clock(name, command)
         answer = self.read(command)
-        if name not in _READS and not (name.startswith("EVAL") and command[1] in _INSPECT):
+        if name not in _READS and not (name.startswith("EVAL") and _changed_nothing(command[1], answer)):
             self._written.append(command)
         if name == "XREADGROUP" and answer:
             for id, _ in answer[0][1]:
@@ -106,11 +121,13 @@ class Backend:
         return self._wire.read_response()
 
     def _on_our_clock(self, name: str, command: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give a room's script our clock, and an entry of a stream an id of our clock."""
+        """Give a script our clock, and an entry of a stream an id of our clock."""
         if name.startswith("EVAL") and command[1] in _ROOM_SCRIPTS:
             at = 3 + int(command[2])
             context = b'{"wall":%d,' % self.wall_ms + command[at][1:]
             return (*command[:at], context, *command[at + 1 :])
+        if name.startswith("EVAL") and command[1] in _TIMED:
+            return (command[0], _TIMED[command[1]], *command[2:], self.wall_ms)
         if name == "XADD" and command[2] in ("*", b"*"):
             ms, number = max((self.wall_ms, 0), (self._last_entry[0], self._last_entry[1] + 1))
             self._last_entry = ms, number
@@ -206,6 +223,13 @@ class Backend:
             return int(self.read(("XPENDING", keys.PLAN_CHANGES, GROUP))[0])
         except ResponseError:
             return 0
+
+
+def _changed_nothing(script: str, answer: Any) -> bool:
+    """Whether a script has only looked: into a room, or for webhooks where there was none."""
+    if script in _INSPECT:
+        return True
+    return (script in _LOOKS and len(answer) == LOOKED_NONE) or (script in _TAKES and len(answer) == TAKEN_NONE)
 
 
 def name_of(command: tuple[Any, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,7 +45,7 @@ def _hubs(world: World) -> Iterator[str]:
     if (beating := {name.decode() for name in flat[::2]}) != living:
         yield f"hubs that beat: {sorted(beating)}; that live: {sorted(living)}"
     for key in backend.read(("KEYS", keys.hub_rooms("*"))):
-        if (name := key.decode().rpartition(":")[2]) not in living:
+        if (name := key.decode().rpartition(":")[2]) not in living and key.decode() not in world.network.late_indexes:
             yield f"the index of {name} was left behind"
     if pending := backend.pending():
         yield f"{pending} plan changes are pending"
@@ -137,19 +138,21 @@ def _host(person: Host, shown: Any) -> Iterator[str]:
 
 
 def _logs(world: World) -> Iterator[str]:
-    surroundings = promises.Surroundings(
+    everywhere = promises.Surroundings(
         losses=world.nemesis.losses, interruptions=world.nemesis.interruptions, steps=world.nemesis.steps,
         lease_seconds=world.scenario.lease_seconds, grace_seconds=world.scenario.times.grace / 1000,
         deaf=not CAREFUL.issuperset(world.scenario.faults),
     )  # fmt: skip
     for person in world.people:
+        ends = [at for room, at in world.network.room_ends if room == person.room.room]
+        surroundings = replace(everywhere, room_ends=ends)
         if isinstance(person, Host):
             lines = promises.to_host(person.log, surroundings, person.room.room)
         else:
             lines = promises.to_attendee(person.log, surroundings)
         for line in lines:
             yield f"{person.name} in {person.room.room}: {line}"
-    if not surroundings.losses and not surroundings.cut_off(0, world.loop.time()):
+    if not everywhere.losses and not everywhere.cut_off(0, world.loop.time()):
         for room in world.rooms:
             logs = {p.name: p.log for p in world.people if p.room == room and p.role == "attendee"}
             limit = max(seats for _, seats in world.billing.published_at) if world.billing.published_at else 0

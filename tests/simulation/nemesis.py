@@ -11,6 +11,7 @@ from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError
 from tests.simulation.scenario import LOSSES
 
 if TYPE_CHECKING:
+    from tests.simulation.loop import Process
     from tests.simulation.node import Node
     from tests.simulation.world import World
 
@@ -53,7 +54,7 @@ class Nemesis:
         """Everything works again."""
         network = self._network
         network.rates.reset()
-        network.refusal = None
+        network.refusal, network.at_next_hook = None, None
         network.backend.fill(full=False)
         network.thaw()
         for node in self._world.nodes:
@@ -162,11 +163,25 @@ class Nemesis:
     # ---- the hubs
 
     async def _hub_killed(self) -> None:
+        if self._random.random() < 0.5:
+            self._network.at_next_hook = self._kill_process
+            return
         node = self._node()
         if node is not None:
-            node.kill()
-            await asyncio.sleep(self._random.uniform(0.2, self._world.scenario.lease_seconds * 2))
-            self._world.start_node()
+            await self._kill(node)
+
+    def _kill_process(self, process: Process) -> None:
+        """Kill the hub that has just written something down for webhooks: what only it could know, nobody does."""
+        for node in self._world.nodes:
+            if node.process is process and node.accepting:
+                self._network.bites["killed_with_a_hook"] += 1
+                self._faults_at.append(self._world.loop.time())
+                asyncio.get_running_loop().create_task(self._kill(node))
+
+    async def _kill(self, node: Node) -> None:
+        node.kill()
+        await asyncio.sleep(self._random.uniform(0.2, self._world.scenario.lease_seconds * 2))
+        self._world.start_node()
 
     async def _hub_stopped(self) -> None:
         node = self._node()

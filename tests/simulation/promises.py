@@ -28,6 +28,8 @@ class Surroundings:
     grace_seconds: float
     deaf: bool
     """Whether what was published could get lost: then a level may be told once more, by the resync that follows."""
+    room_ends: Sequence[float] = ()
+    """When their room was over: nobody keeps a seat beyond that, and who was away hears of it only by what comes next."""
 
     def cut_off(self, since: float, until: float) -> bool:
         """Whether a hub may have been taken for dead, or the store have lost somebody's seat, between two instants."""
@@ -99,6 +101,7 @@ def _seats_kept(log: Sequence[Said], around: Surroundings) -> Iterator[str]:
                 said.at - gone_at < around.grace_left(gone_at)
                 and said.fields["reason"] != "seat_lost"
                 and not around.cut_off(seated_at, said.at)
+                and not any(gone_at <= at <= said.at for at in around.room_ends)
             ):
                 yield f"came back {said.at - gone_at:.3f} s after {gone_at:.3f} and found no seat, at {said.at:.3f}"
             seated_at = None

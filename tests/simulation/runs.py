@@ -17,6 +17,9 @@ BITES_EXPECTED = (
     # what the product noticed, and came back from
     "fenced", "overtaken", "feed_gap", "feed_behind", "feed_lost", "feed_silent", "room_resynced", "hub_dead", "hub_reaped",
     "hub_forgotten", "store_unavailable", "store_usable", "event_taken_over", "draining", "put_out",
+    # what became of webhooks on their way
+    "webhook_taken", "webhook_refused", "webhook_answer_lost", "webhook_slow", "webhook_silent", "webhook_away",
+    "killed_with_a_hook",
 )  # fmt: skip
 """What must have happened at least once: a fault that changes nothing tests nothing."""
 
