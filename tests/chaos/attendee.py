@@ -37,7 +37,7 @@ class Attendee(Visitor):
 
     def arrive(self) -> None:
         """Begin a visit."""
-        if not self.wanted and not self.stays:
+        if not self.wanted and not self.stays and not self.doomed:
             self.state = "joining"
             self.note("arrives")
             self.connect()

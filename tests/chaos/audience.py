@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from capacity.store.keys import RoomName
 from tests.chaos import times
 from tests.chaos.attendee import Attendee
 from tests.chaos.host import Host
@@ -24,6 +25,11 @@ class Account(NamedTuple):
     id: str
     seats: int
     rooms: tuple[str, ...]
+
+    @property
+    def show(self) -> RoomName:
+        """One room more, to which nobody comes: it opens and ends all the time."""
+        return RoomName(self.id, f"{self.id}-show")
 
 
 class Raise:

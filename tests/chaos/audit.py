@@ -17,9 +17,11 @@ from capacity.store import keys
 from capacity.store.keys import RoomName
 from tests.chaos import tasks
 from tests.chaos.audience import Account
+from tests.support.waiting import wait_until
 
 EVERY_SECONDS = 0.1
 PIECE = 500
+ALL_WITHIN_SECONDS = 20.0
 LATE_SECONDS = 40.0
 """An entry that seems to be older when it is read is of a clock that was stepped."""
 
@@ -37,7 +39,9 @@ class Audit:
 
     def __init__(self, store: Any, accounts: list[Account]) -> None:
         self._store = store
-        self._names = {account.id: [RoomName(account.id, room) for room in account.rooms] for account in accounts}
+        self._names = {
+            account.id: [*(RoomName(account.id, room) for room in account.rooms), account.show] for account in accounts
+        }
         self._last: dict[RoomName, str] = {name: "0" for names in self._names.values() for name in names}
         self.entries: dict[RoomName, list[Entry]] = {name: [] for name in self._last}
         self._task: asyncio.Task[None] | None = None
@@ -53,10 +57,10 @@ class Audit:
         self._task = asyncio.create_task(self._run())
 
     async def end(self) -> None:
-        """Read what is there, and stop."""
+        """Read all that is there, and stop."""
         if self._task is not None:
             await tasks.end([self._task])
-        await self.read()
+        await wait_until(self.read, within_seconds=ALL_WITHIN_SECONDS, what="the whole audit")
 
     def save(self, directory: Path) -> None:
         """Write each room's entries as JSON lines."""
@@ -69,14 +73,16 @@ class Audit:
             await asyncio.sleep(EVERY_SECONDS)
             await self.read()
 
-    async def read(self) -> None:
-        """Read what came since the last time; of an account whose node is away, later."""
+    async def read(self) -> bool:
+        """Read what came since the last time, and return whether that is all; of an account whose node is away, later."""
+        whole = True
         for names in self._names.values():
             try:
                 while await self._read(names):
                     pass
             except (RedisError, OSError):
-                continue
+                whole = False
+        return whole
 
     async def _read(self, names: list[RoomName]) -> bool:
         by_key = {keys.audit(name).encode(): name for name in names}

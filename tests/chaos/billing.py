@@ -92,7 +92,7 @@ class Billing:
     def _event(self, account: Account, version: int, seats: int) -> bytes:
         return events.build(
             account.id, f"plan-{seats}", seats, source="/chaos", id=f"{account.id}-{version}",
-            time_ms=time.time_ns() // 1_000_000, version=version, concurrent_sessions=len(account.rooms),
+            time_ms=time.time_ns() // 1_000_000, version=version, concurrent_sessions=len(account.rooms) + 1,
         )  # fmt: skip
 
     async def _append(self, event: bytes) -> float:

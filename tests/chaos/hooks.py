@@ -1,132 +1,86 @@
-"""Outbound webhooks under faults: an endpoint that refuses some at first, and what must have come to it by the end.
-
-What must be told is read off the audit, which is written by the same scripts but in another stream: every crossing, every raise
-of an open room, every end. Who was turned away stands in no audit; of that no more is held than that the room's change exists.
-"""
+"""Whether the platform was told what happened, all of it and nothing else: pure, from the audit and from what came to its endpoint."""
 
 from __future__ import annotations
 
-import contextlib
-import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from aiohttp import web
-
-from capacity.protocol import hooks
 from capacity.store.keys import RoomName
 from tests.chaos.audit import Entry
-from tests.hooks.platform import serving, verified
-from tests.support.waiting import wait_until
+from tests.chaos.platform import Came
+from tests.hooks.implied import Told, implied
 
-REFUSED = 0.1
-"""Of so many the first try is answered 500; the next comes 5 s later (`AGAIN_SECONDS`)."""
-WITHIN_SECONDS = 45.0
-"""After all is well: what a killed hub had taken is another's after a lease of 30 s, and so is what it left in an outbox."""
-TURNED_AWAY = "room.turned_away"
-
-
-class Told(NamedTuple):
-    """What a webhook tells of: one change of a room."""
-
-    account: str
-    room: str
-    epoch: str
-    revision: int
-    type: str
+Place = tuple[str, int]
+"""An epoch and a revision: where in its history a room is."""
+Change = tuple[str, str, str, int]
+"""Account, room, epoch and revision."""
 
 
-class Endpoint:
-    """The platform's endpoint, on a port of its own. `taken`: by id what was answered 204; `faults`: what must not have come."""
+class Story(NamedTuple):
+    """What the audit of all rooms implies."""
 
-    def __init__(self, seed: int) -> None:
-        self.taken: dict[str, Told] = {}
-        self.faults: list[str] = []
-        self.tries: Counter[str] = Counter()
-        self._bodies: dict[str, bytes] = {}
-        self._chance = random.Random(seed)
-        self._ends = contextlib.AsyncExitStack()
+    happened: list[tuple[float, Told]]
+    """When (monotonic), and what is to be told of it."""
+    unknown: set[Change]
+    """Changes of which no more is known than that they were: their history begins in its middle."""
 
-    async def start(self) -> str:
-        """Start it; returns its address."""
-        return await self._ends.enter_async_context(serving(self._take)) + "/hooks"
-
-    async def stop(self) -> None:
-        """End it."""
-        await self._ends.aclose()
-
-    async def all_of(self, wanted: Iterable[Told]) -> None:
-        """Wait until these have come, or the time is over: the verdict says which have not."""
-        missing = set(wanted)
-        with contextlib.suppress(AssertionError):
-            await wait_until(lambda: missing <= set(self.taken.values()), within_seconds=WITHIN_SECONDS)
-
-    async def _take(self, request: web.Request) -> web.Response:
-        try:
-            headers, body = await verified(request)
-            id, told = headers["webhook-id"], of(hooks.decode(body))
-        except Exception as error:
-            self.faults.append(f"a webhook that is none: {type(error).__name__}: {error}")
-            return web.Response(status=400)
-        if self._bodies.setdefault(id, body) != body:
-            self.faults.append(f"webhook {id} came with another body: {told}")
-        self.tries[id] += 1
-        if self.tries[id] == 1 and self._chance.random() < REFUSED:
-            return web.Response(status=500)
-        self.taken[id] = told
-        return web.Response(status=204)
+    def wanted(self, since: float) -> set[Told]:
+        """Return what must be told in the end: all that happened since an instant, at which the store last lost data (0: it never did)."""
+        return {told for at, told in self.happened if at > since}
 
 
-def of(event: hooks.Event) -> Told:
-    """Return what an event tells of."""
-    data = event.data
-    return Told(data.account, data.room, data.epoch, data.revision, hooks.type_of(event))
-
-
-def wanted(audit: Mapping[RoomName, Iterable[Entry]]) -> set[Told]:
-    """Return what the audit's changes are to be told as."""
-    entries = [entry for of_room in audit.values() for entry in of_room]
-    return {
-        Told(*change, type)
-        for change, entry in zip(_changes(audit), entries, strict=True)
-        for type in _types(entry.body)
-    }
-
-
-def _types(body: dict[str, Any]) -> Iterable[str]:
-    """Return the types of what a change is told as."""
-    limit = body["after"]["seat_limit"]
-    if near := body.get("near"):
-        yield f"room.{near['level']}"
-    if body.get("previous", limit) < limit and body["before"]["state"] == "open":
-        yield "room.seat_limit_raised"
-    if body.get("ended"):
-        yield "room.ended"
-
-
-def untrue(
-    audit: Mapping[RoomName, Iterable[Entry]], taken: Mapping[str, Told], faults: Iterable[str], *, loses_data: bool
-) -> list[str]:
-    """Return what was not told, was told twice, or did not happen. A store that loses data loses some of both sides."""
-    came = Counter(taken.values())
-    found = [*faults, *(f"{told} came under {count} ids" for told, count in came.items() if count > _ids_max(told))]
-    if not loses_data:
-        should, changes = wanted(audit), set(_changes(audit))
-        found += [f"{told} was never told" for told in sorted(should - came.keys())]
-        found += [
-            f"{told} did not happen"
-            for told in sorted(came.keys() - should)
-            if told.type != TURNED_AWAY or told[:-1] not in changes
-        ]
-    return [f"webhooks: {text}" for text in found]
-
-
-def _ids_max(told: Told) -> int:
-    return 2 if told.type == TURNED_AWAY else 1  # who left, and who was there at the end
-
-
-def _changes(audit: Mapping[RoomName, Iterable[Entry]]) -> Iterable[tuple[str, str, str, int]]:
+def story(audit: Mapping[RoomName, Sequence[Entry]]) -> Story:
+    """Return what an audit implies, by the model."""
+    found = Story([], set())
     for name, entries in audit.items():
-        for entry in entries:
-            yield name.account, name.room, entry.body["after"]["epoch"], entry.body["after"]["revision"]
+        for shared, lineage in lineages(entries):
+            begins_at = _place(lineage[0].body["before"])[1]
+            facts = implied(name, [entry.body for entry in lineage])
+            for number, (entry, of_entry) in enumerate(zip(lineage, facts, strict=True)):
+                if begins_at:
+                    found.unknown.add((*name, *_place(entry.body["after"])))
+                elif number >= shared:
+                    found.happened.extend((entry.at, told) for told in of_entry)
+    return found
+
+
+def lineages(entries: Sequence[Entry]) -> list[tuple[int, list[Entry]]]:
+    """Return every history of a room from its beginning, and how many of its entries are another's, from which it branched off.
+
+    A store that lost its last writes goes on from an earlier place; one that lost all begins anew.
+    """
+    found: list[tuple[int, list[Entry]]] = []
+    for entry in entries:
+        before = _place(entry.body["before"])
+        if not found or before != _place(found[-1][1][-1].body["after"]):
+            shared = _up_to(before, found[-1][1]) if found else []
+            found.append((len(shared), shared))
+        found[-1][1].append(entry)
+    return found
+
+
+def _up_to(place: Place, entries: Sequence[Entry]) -> list[Entry]:
+    places = [_place(entry.body["after"]) for entry in entries]
+    return list(entries[: places.index(place) + 1]) if place in places else []
+
+
+def _place(snapshot: Mapping[str, object]) -> Place:
+    return str(snapshot["epoch"]), int(str(snapshot["revision"]))
+
+
+def untrue(of: Story, came: Sequence[Came], since: float = 0.0) -> list[str]:
+    """Return what was not told, did not happen, or came under two ids.
+
+    What happened before `since`, when the store last lost data, may have been told or not, and stand in the audit or not.
+    """
+    taken = {one.told for one in came if one.taken}
+    later = {one.told for one in came if one.happened_at > since or not since}
+    ids = Counter(told for _, told in {(one.id, one.told) for one in came})
+    untold = sorted(of.wanted(since) - taken)
+    false = sorted(told for told in later - of.wanted(0) if told[:4] not in of.unknown)
+    return [
+        *(f"webhooks: {told} was never told" for told in untold),
+        *(f"webhooks: {told} did not happen" for told in false),
+        *(f"webhooks: {told} came under {count} ids" for told, count in ids.items() if count > 1),
+    ]

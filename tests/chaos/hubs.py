@@ -16,12 +16,13 @@ from typing import Any
 
 import httpx
 
+from tests.chaos import endpoint
 from tests.support.servers import free_port
 from tests.support.service import SECRET, WEBHOOK_SECRET
 from tests.support.waiting import wait_until
 
-READY_WITHIN_SECONDS = 20.0
-SECRETS = (SECRET, WEBHOOK_SECRET, WEBHOOK_SECRET.removeprefix("whsec_"), "eyJ")
+READY_WITHIN_SECONDS = 40.0
+SECRETS = (SECRET, WEBHOOK_SECRET, WEBHOOK_SECRET.removeprefix("whsec_"), endpoint.PATH, "eyJ")
 """What must not stand in a log; every token begins with the last one."""
 
 

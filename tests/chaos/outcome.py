@@ -69,6 +69,9 @@ class Outcome:
     bites: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     leaks: int = 0
+    webhooks: int = 0
+    """Events that were taken by the platform's endpoint; and the tries that came to it."""
+    tries: int = 0
     heal_seconds: float | None = None
     settle_seconds: float | None = None
     idle_seconds: float = 0.0

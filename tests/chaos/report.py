@@ -80,7 +80,8 @@ def summary(outcomes: Sequence[Outcome]) -> str:
         f"{len(played)} scenarios, {sum(outcome.seconds for outcome in played):.0f} s, "
         f"{sum(outcome.admissions for outcome in played):,} admissions, {sum(outcome.moves for outcome in played):,} joins and "
         f"leaves, {sum(total.values())} faults; {sum(len(outcome.violations) for outcome in played)} violations, "
-        f"{sum(outcome.leaks for outcome in played)} leaks"
+        f"{sum(outcome.leaks for outcome in played)} leaks",
+        f"{sum(outcome.webhooks for outcome in played):,} webhooks in {sum(outcome.tries for outcome in played):,} tries",
     ]
     if machine:
         lines.append(

@@ -12,7 +12,7 @@ from tests.chaos.ensembles import store_of
 from tests.chaos.outcome import Outcome, Scenario
 from tests.chaos.world import World
 
-WITHIN_SECONDS = 120.0
+WITHIN_SECONDS = 180.0
 """What a scenario may take besides its faults; one that takes longer hangs."""
 
 

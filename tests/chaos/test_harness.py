@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from capacity.store import keys
 from capacity.store.keys import RoomName
-from tests.chaos import checks, hooks
+from tests.chaos import checks, hooks, platform
 from tests.chaos.audit import Entry
 from tests.chaos.journal import Event
 from tests.chaos.outcome import Outcome, Scenario
+from tests.chaos.platform import Came
 from tests.chaos.runner import play
 from tests.chaos.scenarios import ALL
 from tests.chaos.verdict import STARVED_LAG_MS
@@ -50,7 +52,8 @@ async def give_seats_away(world: World) -> None:
     await world.wait(SECONDS / SECONDS)
 
 
-async def test_a_seat_that_nobody_uses_is_found() -> None:
+async def test_a_seat_that_nobody_uses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "TOLD_WITHIN_SECONDS", SECONDS)  # of what no script did nothing is told
     scenario = Scenario(
         "tampering", "a seat that no script gave", give_seats_away, (("never_seen",),), settle_seconds=SECONDS / 2
     )
@@ -149,24 +152,90 @@ def test_a_call_that_oversells_and_a_history_that_breaks_are_found() -> None:
     assert not checks.audited("room", broken, loses_data=True)
 
 
+@pytest.mark.parametrize(
+    ("state", "revision", "later_ms", "found"),
+    [
+        ("ended", 0, checks.ENDED_MS, False),
+        ("ended", 0, checks.ENDED_MS - 1, True),
+        ("ended", 1, checks.ENDED_MS, True),
+        ("open", 0, checks.ENDED_MS, True),
+    ],
+)
+def test_a_history_may_break_where_a_room_that_ended_is_forgotten(
+    state: str, revision: int, later_ms: float, found: bool
+) -> None:
+    last, anew = snapshot(2, 0, state=state), snapshot(revision, 0, "1:b", at=later_ms)
+    audit = list(entries((snapshot(1, 0, state=state), last), (anew, snapshot(revision + 1, 0, "1:b", at=later_ms))))
+    assert any("broke" in line for line in checks.audited("room", audit, loses_data=False)) == found
+
+
+CALLS = (
+    ("open", ["1"]),
+    ("join", ["ann", "h.1", "ben", "h.2"]),
+    ("join", ["cem", "h.3"]),
+    ("leave", ["cem", "h.3"]),
+    ("end", ["api"]),
+)
+"""The life of a room with two seats. Its webhooks: full, one turned away, ended."""
+NAME = RoomName("acme", "room")
+
+
+def life(calls: Sequence[tuple[str, list[str]]] = CALLS, first: int = 0) -> list[Entry]:
+    """Return the audit of a room's calls, of which the first follows a revision."""
+    places = [snapshot(first + number, 0) for number in range(len(calls) + 1)]
+    found = entries(*pairwise(places))
+    return [
+        entry._replace(at=1.0 + entry.at, body=entry.body | {"verb": verb, "arguments": arguments})
+        for entry, (verb, arguments) in zip(found, calls, strict=True)
+    ]
+
+
+def came(story: hooks.Story) -> list[Came]:
+    """Return everything as it should have come."""
+    return [Came(at, str(number), told, True, at) for number, (at, told) in enumerate(story.happened)]
+
+
+def test_an_audit_implies_what_webhooks_tell() -> None:
+    story = hooks.story({NAME: life()})
+    assert [(at, told.type, told.revision) for at, told in story.happened] == [
+        (2.0, "room.full", 2),
+        (4.0, "room.turned_away", 4),
+        (5.0, "room.ended", 5),
+    ]
+    assert '"participants": ["cem"]' in story.happened[1][1].said and not story.unknown
+    assert not hooks.untrue(story, came(story))
+
+
 def test_webhooks_that_are_missing_untrue_or_repeated_are_found() -> None:
-    (crossed,) = entries((snapshot(1, 1), snapshot(2, 2)))
-    crossed.body["near"] = {"level": "full"}
-    audit = {RoomName("acme", "room"): [crossed]}
-    told = hooks.Told("acme", "room", "1:a", 2, "room.full")
-    assert hooks.wanted(audit) == {told}
+    story = hooks.story({NAME: life()})
+    full, *others = came(story)
 
-    def found(*taken: hooks.Told, loses_data: bool = False) -> list[str]:
-        return hooks.untrue(audit, {str(number): one for number, one in enumerate(taken)}, [], loses_data=loses_data)
+    def found(*all: Came, since: float = 0.0) -> list[str]:
+        return [line.rpartition(") ")[2] for line in hooks.untrue(story, all, since)]
 
-    gone, never = told._replace(type=hooks.TURNED_AWAY), told._replace(revision=3)
-    assert not found(told) and not found(told, gone, gone), "who left, and who was there at the end"
-    assert [line.rpartition(") ")[2] for line in found()] == ["was never told"]
-    assert [line.rpartition(") ")[2] for line in found(told, told)] == ["came under 2 ids"]
-    assert [line.rpartition(") ")[2] for line in found(told, never)] == ["did not happen"]
-    assert [line.rpartition(") ")[2] for line in found(told, gone._replace(revision=3))] == ["did not happen"]
-    assert not found(never, loses_data=True) and found(told, told, loses_data=True)
-    assert hooks.untrue(audit, {"0": told}, ["no signature"], loses_data=True) == ["webhooks: no signature"]
+    assert found(*others) == found(full._replace(taken=False), *others) == ["was never told"]
+    other = full.told._replace(said=full.told.said.replace("2", "3"))
+    assert found(full, full._replace(id="x", told=other), *others) == ["did not happen"]
+    assert found(full, full, full._replace(id="x"), *others) == ["came under 2 ids"]
+
+
+def test_of_what_was_before_a_loss_webhooks_may_or_may_not_tell() -> None:
+    story = hooks.story({NAME: life()})
+    full, *others = came(story)
+    of_nobody = full._replace(id="x", told=full.told._replace(revision=9))
+    assert not hooks.untrue(story, others, since=3.0) and not hooks.untrue(story, [*others, of_nobody], since=3.0)
+    assert hooks.untrue(story, others[1:], since=3.0) and hooks.untrue(
+        story, [*others, of_nobody._replace(happened_at=3.5)], since=3.0
+    )
+
+
+def test_a_room_that_lost_its_last_calls_has_two_histories_and_webhooks_of_both() -> None:
+    again = [entry._replace(at=entry.at + 9) for entry in life(CALLS[3:], first=2)]
+    audit = {NAME: [*life(CALLS[:3]), *again]}
+    assert [(shared, len(lineage)) for shared, lineage in hooks.lineages(audit[NAME])] == [(0, 3), (2, 4)]
+    assert [told.type for _, told in hooks.story(audit).happened] == ["room.full", "room.ended"]
+    unknown = hooks.story({NAME: again})
+    assert not unknown.happened and unknown.unknown == {(*NAME, "1:a", 3), (*NAME, "1:a", 4)}
 
 
 def test_a_scenario_that_cannot_run_says_why_and_fails_nothing() -> None:

@@ -36,14 +36,14 @@ def judge(world: World) -> None:
             name.room, journal.events, checks.Ceilings.of(entries), world.excused
         )
     outcome.violations += checks.broken_promises(
-        journal.events, loses_data=scenario.loses_data, excused=world.was_cut_off
+        [event for event in journal.events if event.at < world.rooms_end_at],
+        loses_data=scenario.loses_data,
+        excused=world.was_cut_off,
     )
     if not scenario.loses_data:
         crossings = {name.room: checks.crossings(entries) for name, entries in world.audit.entries.items()}
         outcome.violations += checks.repeated_notices(journal.events, crossings)
-    endpoint = world.endpoint
-    told = hooks.untrue(world.audit.entries, endpoint.taken, endpoint.faults, loses_data=scenario.loses_data)
-    outcome.violations += told[: checks.SHOWN_MAX]
+    _judge_webhooks(world)
     for hub in world.hubs:
         outcome.violations += hub.faults(scenario.errors)[: checks.SHOWN_MAX]
     if world.monitor.statuses[500]:
@@ -51,6 +51,21 @@ def judge(world: World) -> None:
     _judge_idle(world)
     _judge_raises(world)
     _judge_bites(world)
+
+
+def _judge_webhooks(world: World) -> None:
+    outcome, platform = world.outcome, world.platform
+    outcome.webhooks, outcome.tries = len({one.id for one in platform.came if one.taken}), len(platform.came)
+    found = hooks.untrue(world.story, platform.came, world.lost_at)
+    if not world.scenario.clock_slack_seconds:  # an hour off, what is signed now is refused as old
+        found += [f"webhooks: {fault}" for fault in platform.faults]
+    if dead := world.felt()["hook_dead"]:
+        found.append(f"webhooks: {dead} were given up")
+    if not outcome.webhooks:
+        found.append("webhooks: none was taken, and nothing was held")
+    outcome.violations += found[: checks.SHOWN_MAX]
+    if len(found) > checks.SHOWN_MAX:
+        outcome.violations.append(f"… and {len(found) - checks.SHOWN_MAX} more of webhooks")
 
 
 def _judge_idle(world: World) -> None:
@@ -94,7 +109,8 @@ def _judge_raises(world: World) -> None:
 def _judge_bites(world: World) -> None:
     outcome = world.outcome
     felt = world.felt()
-    reconnects = sum(event.fields["answered"] and event.fields["code"] != 1000 for event in world.journal.of("closed"))
+    lost = [event for event in world.journal.of("closed") if event.at < world.rooms_end_at]
+    reconnects = sum(event.fields["answered"] and event.fields["code"] != 1000 for event in lost)
     felt["reconnects"] += reconnects
     for alternatives in world.scenario.bites:
         seen = {name: felt[name] + outcome.bites[name] for name in alternatives if felt[name] + outcome.bites[name]}

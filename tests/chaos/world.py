@@ -1,6 +1,7 @@
 """A world for one scenario: a store, hubs, proxies between them where faults need them, and an audience that moves all the time.
 
-The way of a scenario is `play`: start, warm up, faults (the scenario's own function), heal, one more raise, settle, judge.
+The way of a scenario is `play`: start, warm up, faults (the scenario's own function), heal, one more raise, settle, end the rooms,
+wait for the platform to be told of everything, judge.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from tests.chaos.audit import Audit
 from tests.chaos.billing import Billing
 from tests.chaos.checks import leaks
 from tests.chaos.differences import differences
-from tests.chaos.hooks import Endpoint, wanted
+from tests.chaos.hooks import Story, story
 from tests.chaos.hubs import HubProcess
 from tests.chaos.journal import Journal
 from tests.chaos.monitor import Monitor
 from tests.chaos.outcome import Outcome, Scenario
+from tests.chaos.platform import Platform, Shows
 from tests.chaos.proxy import Proxy
-from tests.hooks.platform import SECRET
+from tests.support.service import WEBHOOK_SECRET
 from tests.support.waiting import wait_until
 
 WARM_WITHIN_SECONDS = 10.0
@@ -57,7 +59,7 @@ class World:
         self.chance = random.Random(f"{seed} {scenario.name}")
         self.outcome = Outcome(scenario.name, seed)
         self.journal = Journal()
-        self.endpoint = Endpoint(seed)
+        self.platform = Platform(directory, seed)
         self.accounts = [
             Account(f"account-{number}", limit, tuple(f"a{number}r{room}" for room in range(scenario.rooms)))
             for number, limit in enumerate(scenario.seats)
@@ -73,8 +75,12 @@ class World:
         """When the store last lost data: a raise published before may be lost too, until it is published again."""
         self.settled: list[str] = []
         """What was not as it should be at the end."""
+        self.story = Story([], set())
+        """What the platform is to be told, once all has happened."""
+        self.rooms_end_at = math.inf
+        """When all is judged and every room is ended, whose people are told so."""
         self._over_at: float | None = None
-        self._health: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._events_before: Counter[str] = Counter()
 
     # ---- life
@@ -85,11 +91,12 @@ class World:
         self.http = httpx.AsyncClient(timeout=3)
         await asyncio.to_thread(store.start)
         self.redis = store.client()
+        await self.platform.start()
         settings = {
             **times.SETTINGS,
             "grace_seconds": self.scenario.grace_seconds,
-            "hook_urls": await self.endpoint.start(),
-            "hook_secret": SECRET,
+            "hook_urls": self.platform.url,
+            "hook_secret": WEBHOOK_SECRET,
         }
         for number in range(self.scenario.hubs):
             url = self.store.url
@@ -108,6 +115,7 @@ class World:
         ports = [hub.port for hub in self.hubs]
         self.billing = Billing(self.redis, self.http, ports, self.audience, self.journal, seed)
         self.audit = Audit(self.redis, self.accounts)
+        self.shows = Shows(self.accounts, self.http, ports, seed)
         self.monitor = Monitor(self.redis, self.rooms, self.http, ports)
         await asyncio.gather(*(hub.ready(self.http) for hub in self.hubs))
         await self.billing.open_accounts()
@@ -130,8 +138,7 @@ class World:
 
     async def stop(self) -> None:
         """End everything that was started here, by its own id."""
-        if self._health is not None:
-            await tasks.end([self._health])
+        await tasks.end(self._tasks)
         if hasattr(self, "audience"):
             self.audience.end()
             await self.monitor.end()
@@ -139,7 +146,7 @@ class World:
             hub.kill()
         for proxy in (*self.hub_proxies, *self.store_proxies):
             await proxy.stop()
-        await self.endpoint.stop()
+        self.platform.kill()
         if hasattr(self, "redis"):
             await self.redis.aclose()
             await self.http.aclose()
@@ -155,23 +162,26 @@ class World:
         """Inject the faults, wait for the end of what they did, and judge."""
         began = time.monotonic()
         plans = asyncio.create_task(self.billing.run(CHANGE_EVERY_SECONDS if not self.scenario.calm else math.inf))
+        shows = asyncio.create_task(self.shows.run())
         self._events_before = self.log_events()
         if self.scenario.calm:
             self.audience.settle()
-        self._health = asyncio.create_task(self._watch_health())
+        self._tasks = [plans, shows, asyncio.create_task(self._watch_health())]
         await self.scenario.run(self)
+        self.platform.calm()
         await self.heal()
-        await tasks.end([plans])
+        await tasks.end([plans, shows])
         if self.scenario.loses_data:
             await self.billing.publish_again()
         await self.converge()
         self.audience.settle()
         await self.settle()
-        await self.audit.end()
         await self.monitor.end()
-        if not self.scenario.loses_data:
-            await self.endpoint.all_of(wanted(self.audit.entries))
-            await self.audit.read()  # what happened meanwhile
+        self.rooms_end_at = time.monotonic()
+        await self.shows.end(self.rooms)
+        await self.audit.end()
+        self.story = story(self.audit.entries)
+        await self.platform.told(self.story.wanted(self.lost_at), self.redis)
         self.outcome.seconds = time.monotonic() - began
         verdict.judge(self)
         return self.outcome

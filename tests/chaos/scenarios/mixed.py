@@ -86,8 +86,16 @@ async def drop_clients(world: World, number: int) -> None:
     world.hub_proxies[number].drop_all()
 
 
+async def kill_endpoint(world: World, number: int) -> None:
+    """Kill the platform's endpoint for webhooks, and start it again."""
+    world.platform.kill()
+    await world.wait(world.chance.uniform(0.5, 3))
+    await world.platform.start()
+
+
 FAULTS: tuple[Callable[[World, int], Awaitable[None]], ...] = (
     kill_hub, freeze_hub, restart_hub, restart_store, freeze_store, cut_feed, flush_scripts, lose_replies, silence, drop_clients,
+    kill_endpoint,
 )  # fmt: skip
 
 
