@@ -72,6 +72,7 @@ def test_what_happens_without_the_service(
 ) -> None:
     page = pages.blank()
     page.clock.install()
+    page.clock.pause_at(time.time() + 1)  # from then on it goes by what it is told alone, however busy the machine is
     with_attributes(page, on_unavailable=choice)
     page.add_init_script(LISTEN)
     if prevented:
@@ -87,12 +88,13 @@ def test_what_happens_without_the_service(
     page.route_web_socket(scenes.SOCKET, serve)
     page.goto(room.join_address("ada"))
     expect(page.locator("[part=connection]")).to_contain_text("The service is not available at the moment.")
-    page.clock.run_for(6_000)  # the page's clock goes on by itself, too
+    page.clock.run_for(9_000)
     assert page.evaluate("told") == []
-    page.clock.run_for(5_000)
+    page.clock.run_for(2_000)
     expect_heading(page, "Come in" if admitted else "One moment…")
     page.clock.run_for(60_000)
     assert page.evaluate("told") == [["unavailable", {"admit": choice == "admit"}]]
+    page.clock.resume()
     if not admitted:
         expect(page.locator(".lead")).to_contain_text("We keep trying, and you need not do anything.")
 
