@@ -20,12 +20,12 @@ from capacity.store.hook_queue import Delivery
 from capacity.store.keys import RoomName
 from tests.hooks.implied import Told, decode, implied
 from tests.support import checker
+from tests.support.service import WEBHOOK_SECRET
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 URL = "https://platform.example.com/hooks"
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # the public reference vector of Standard Webhooks
 TIMEOUT_SECONDS = 4.0
 TIMES: dict[str, Any] = {
     "again_seconds": (1.0,) * 30,
@@ -112,7 +112,7 @@ class SimulatedEndpoint(endpoint.Endpoint):
     """The endpoint as a hub has it; nothing leaves the simulation."""
 
     def __init__(self, platform: Platform) -> None:
-        super().__init__(URL, [SECRET])
+        super().__init__(URL, [WEBHOOK_SECRET])
         self._platform = platform
 
     async def post(self, session: Any, id: str, body: bytes, now_seconds: int) -> Answer:
